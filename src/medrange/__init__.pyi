@@ -1,0 +1,30 @@
+from . import datasets, units
+from ._version import __version__
+from .geometry import DiffractionGeometry
+from .signals.autocorrelation import Autocorrelation
+from .signals.hotspots import Hotspots
+from .signals.loading import load
+from .signals.mro_result import MROResult
+from .signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
+from .signals.order_map import LazyOrderMap, OrderMap
+from .signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction
+from .signals.profiles import LazyRadialProfile, RadialProfile
+
+__all__ = [
+    "Autocorrelation",
+    "DiffractionGeometry",
+    "Hotspots",
+    "LazyNanodiffraction",
+    "LazyOrderMap",
+    "LazyPolarNanodiffraction",
+    "LazyRadialProfile",
+    "MROResult",
+    "Nanodiffraction",
+    "OrderMap",
+    "PolarNanodiffraction",
+    "RadialProfile",
+    "__version__",
+    "datasets",
+    "load",
+    "units",
+]

@@ -1,0 +1,1 @@
+"""The ``medrange`` command: argument parsing only."""

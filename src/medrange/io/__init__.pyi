@@ -1,0 +1,3 @@
+from .load import describe, read
+
+__all__ = ["describe", "read"]

@@ -1,0 +1,274 @@
+"""The run behind ``medrange maps``: load, calibrate, center, map, measure, write."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medrange.report.maps_report import ReportFiles, write_maps_report
+from medrange.signals.calibration import pixel_center, signal_axes
+from medrange.signals.loading import load
+from medrange.units import standard_units, unit_factor
+
+if TYPE_CHECKING:
+    from medrange.signals.autocorrelation import Autocorrelation
+    from medrange.signals.hotspots import Hotspots
+    from medrange.signals.mro_result import MROResult
+    from medrange.signals.nanodiffraction import Nanodiffraction
+
+#: Takes one line about what is being done.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MapsOptions:
+    """What to analyze in a scan, and how; lengths in nm, k in 1/nm.
+
+    Attributes
+    ----------
+    k, width : float
+        Center and full width of the band.
+    orders : tuple of int
+        Symmetry orders n.
+    n_phi : int
+        Azimuthal bins.
+    scan_step, k_step, beam_energy : float, optional
+        Scan step (nm), detector pixel (1/nm) and acceleration voltage (kV); the file's own by default.
+    center : tuple of float, optional
+        Direct beam (row, column) in pixels; the file's own, or fitted, by default.
+    scan_shape : tuple of int, optional
+        Scan positions (rows, columns); the file's own by default.
+    mask : path, optional
+        ``.npy`` file with a boolean array of the detector's shape, True = excluded.
+    threshold : str or float
+        Of the hotspots: ``"isodata"``, ``"otsu"``, ``"quantile:0.95"`` or a number.
+    thickness : float
+        Of the sample, in nm.
+    acceptance_angle : float
+        Bragg acceptance angle in degrees.
+    lazy : bool
+        Read the file in parts, for scans larger than memory.
+    """
+
+    k: float
+    width: float = 0.8
+    orders: tuple[int, ...] = (2, 4, 6, 8, 10)
+    n_phi: int = 36
+    scan_step: float | None = None
+    k_step: float | None = None
+    beam_energy: float | None = None
+    center: tuple[float, float] | None = None
+    scan_shape: tuple[int, int] | None = None
+    mask: Path | None = None
+    threshold: str | float = "isodata"
+    thickness: float = 20.0
+    acceptance_angle: float = 10.0
+    lazy: bool = True
+
+
+@dataclass(frozen=True)
+class MapsAnalysis:
+    """What was computed from a scan.
+
+    Attributes
+    ----------
+    result : MROResult
+        The maps, in memory.
+    hotspots : Hotspots
+        Hotspots of ``result.power``.
+    autocorrelation : Autocorrelation
+        Autocorrelation of ``result.power``.
+    sources : tuple of pathlib.Path
+        The files that were read.
+    settings : dict
+        How the scan was calibrated: name -> value with its unit.
+    """
+
+    result: MROResult
+    hotspots: Hotspots
+    autocorrelation: Autocorrelation
+    sources: tuple[Path, ...]
+    settings: dict[str, object]
+
+
+def write_maps(
+    path: str | Path,
+    options: MapsOptions,
+    *,
+    folder: str | Path,
+    tell: Tell = lambda _: None,
+    show_progressbar: bool = False,
+) -> ReportFiles:
+    """Analyze a scan and write figures, tables, maps and the page.
+
+    Parameters
+    ----------
+    path : str or path
+        Detector file, anything :func:`medrange.load` reads.
+    options : MapsOptions
+        What to analyze.
+    folder : str or path
+        Where to write; made when missing.
+    tell : callable, optional
+        Called with one line before each step, and with each warning.
+    show_progressbar : bool, optional
+        Show a progress bar during the pass over the data.
+
+    Returns
+    -------
+    ReportFiles
+        The paths written.
+
+    Raises
+    ------
+    ValueError
+        If the scan is not calibrated, or an option does not fit it.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> write_maps("scan.xml", MapsOptions(k=4.0), folder="out").page  # doctest: +SKIP
+    """
+    with gathered_warnings(tell) as messages:
+        analysis = analyze_scan(path, options, tell=tell, show_progressbar=show_progressbar)
+        tell("writing figures, tables and the page")
+        return write_analysis(analysis, folder, warnings=messages)
+
+
+def analyze_scan(
+    path: str | Path, options: MapsOptions, *, tell: Tell = lambda _: None, show_progressbar: bool = False
+) -> MapsAnalysis:
+    """Load and calibrate a scan, compute its maps and measure their hotspots.
+
+    Parameters
+    ----------
+    path, options, tell, show_progressbar
+        As in :func:`write_maps`.
+
+    Returns
+    -------
+    MapsAnalysis
+        The results, in memory.
+    """
+    tell(f"loading {path}")
+    signal = load(path, lazy=options.lazy, scan_shape=options.scan_shape)
+    settings = _calibrate(signal, options)
+    settings |= _exclude(signal, options)
+    tell("finding the center of the patterns")
+    settings |= _center(signal, options)
+    tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
+    factor = unit_factor("1/nm", signal_axes(signal)[0].units)
+    result = signal.medium_range_order(
+        options.k * factor, options.width * factor, orders=options.orders, n_phi=options.n_phi
+    )
+    result.compute(show_progressbar=show_progressbar)
+    tell("measuring hotspots and their correlation")
+    hotspots = result.power.hotspots(
+        options.threshold, thickness=options.thickness, acceptance_angle=options.acceptance_angle
+    )
+    return MapsAnalysis(result, hotspots, result.power.autocorrelation(), _sources(signal, Path(path)), settings)
+
+
+def write_analysis(analysis: MapsAnalysis, folder: str | Path, **keywords: Any) -> ReportFiles:
+    """Write the report of an analysis; ``sections`` and ``warnings`` as in :func:`write_maps_report`."""
+    return write_maps_report(
+        analysis.result,
+        analysis.hotspots,
+        analysis.autocorrelation,
+        folder=folder,
+        source=analysis.sources,
+        settings=analysis.settings,
+        **keywords,
+    )
+
+
+@contextmanager
+def gathered_warnings(tell: Tell = lambda _: None) -> Iterator[list[str]]:
+    """Collect the warnings meant for users as lines of text, and tell each once."""
+    messages: list[str] = []
+
+    def gather(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        text = " ".join(str(message).split())
+        if not issubclass(category, (DeprecationWarning, FutureWarning)) and text not in messages:
+            messages.append(text)
+            tell(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = gather
+        yield messages
+
+
+def _calibrate(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
+    """Set the scales that were given, and refuse a scan without scales."""
+    signal.calibrate(
+        scan_step=options.scan_step, k_step=options.k_step, k_units="1/nm", beam_energy=options.beam_energy
+    )
+    missing = []
+    if any(standard_units(axis.units) is None for axis in signal.axes_manager.navigation_axes):
+        missing.append("--scan-step NM (distance of probe positions in nm)")
+    if any(standard_units(axis.units) is None for axis in signal_axes(signal)):
+        missing.append("--k-step K (size of a detector pixel in 1/nm)")
+    if missing:
+        msg = f"the file does not say all scales; give {' and '.join(missing)}."
+        raise ValueError(msg)
+    settings: dict[str, object] = {
+        f"scan step {axis.name}": f"{axis.scale:g} {standard_units(axis.units)}"
+        for axis in signal.axes_manager.navigation_axes[::-1]
+    }
+    kx = signal_axes(signal)[1]
+    settings["detector pixel"] = f"{kx.scale:g} {standard_units(kx.units)}"
+    energy = signal.metadata.get_item("Acquisition_instrument.TEM.beam_energy")
+    settings["beam energy"] = "unknown" if energy is None else f"{energy:g} kV"
+    return settings
+
+
+def _exclude(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
+    """Mask what the user excludes, and the gap between the chips if the file tells of one."""
+    gap = signal.metadata.get_item("Medrange.Detector.gap_mask")
+    masks = [] if gap is None else [np.asarray(gap, dtype=bool)]
+    if options.mask is not None:
+        masks.append(_read_mask(options.mask, signal))
+    if not masks:
+        return {}
+    mask = np.logical_or.reduce(masks)
+    signal.set_mask(mask)
+    return {"excluded detector pixels": int(mask.sum())}
+
+
+def _read_mask(path: Path, signal: Nanodiffraction) -> np.ndarray:
+    mask = np.load(path, allow_pickle=False)
+    shape = tuple(axis.size for axis in signal_axes(signal))
+    if mask.dtype != bool or mask.shape != shape:
+        msg = f"{path} holds {mask.dtype} of shape {mask.shape}; the mask must be boolean of shape {shape}."
+        raise ValueError(msg)
+    return mask
+
+
+def _center(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
+    """Center given, else known to the file, else fitted to the direct beam."""
+    if options.center is not None:
+        signal.set_center(options.center)
+        origin = "given"
+    elif pixel_center(signal) is not None:
+        origin = "from the file"
+    else:
+        signal.fit_center()
+        origin = "fitted to the direct beam"
+    row, column = pixel_center(signal)
+    return {"center (row, column)": f"{row:.2f}, {column:.2f} px, {origin}"}
+
+
+def _sources(signal: Nanodiffraction, path: Path) -> tuple[Path, ...]:
+    """The file that was named, and the one beside it that holds the frames."""
+    frames = signal.metadata.get_item("Medrange.Source.file")
+    if frames is None or not Path(frames).exists() or Path(frames).resolve() == path.resolve():
+        return (path,)
+    return (path, Path(frames))

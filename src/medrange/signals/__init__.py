@@ -1,0 +1,1 @@
+"""HyperSpy signal classes: axes, metadata and chunk mapping around the kernels."""

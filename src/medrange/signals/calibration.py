@@ -1,0 +1,201 @@
+"""Where the geometry of the patterns lives: in the axes of the signal and in ``metadata.Medrange.Geometry``.
+
+The k axes hold the scale, the unit and (as their offset) the center, so slicing and unit conversion keep
+them right without help. What axes cannot hold - mask, ellipse, and which part of the detector the mask
+belongs to - is metadata. :func:`geometry_of` reads both and makes one value of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medrange.geometry import DiffractionGeometry
+from medrange.units import standard_units, unit_factor
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
+
+_NODE = "Medrange.Geometry"
+_CALIBRATE = 's.calibrate(scan_step=0.32, scan_units="nm", k_step=0.16, k_units="1/nm", beam_energy=300)'
+
+
+def signal_axes(signal: BaseSignal) -> tuple:
+    """Axes of the detector rows (ky) and columns (kx)."""
+    kx, ky = signal.axes_manager.signal_axes
+    return ky, kx
+
+
+def _is_centered(signal: BaseSignal) -> bool:
+    """Whether the center is known: fitted or set here, or carried by the axes of a foreign signal."""
+    if signal.metadata.has_item(f"{_NODE}.center"):
+        return True
+    return all(axis.offset < 0 < axis.offset + (axis.size - 1) * axis.scale for axis in signal_axes(signal))
+
+
+def pixel_center(signal: BaseSignal) -> tuple[float, float] | None:
+    """Row and column of k = 0 in pixels of the signal as it is, or None when it is not known."""
+    if not _is_centered(signal):
+        return None
+    row, col = (-axis.offset / axis.scale for axis in signal_axes(signal))
+    return row, col
+
+
+def _window_start(signal: BaseSignal) -> tuple[float, float]:
+    """Detector pixel at which the (perhaps cropped) signal begins."""
+    center = signal.metadata.get_item(f"{_NODE}.center", (0.0, 0.0))
+    row, col = (axis.offset / axis.scale for axis in signal_axes(signal))
+    return row + center[0], col + center[1]
+
+
+def window_mask(signal: BaseSignal) -> np.ndarray | None:
+    """Return the part of the stored detector mask that belongs to the signal as it is."""
+    mask = signal.metadata.get_item(f"{_NODE}.mask")
+    if mask is None:
+        return None
+    mask = np.asarray(mask, dtype=bool)
+    start = np.array(_window_start(signal))
+    first = np.rint(start).astype(int)
+    sizes = [axis.size for axis in signal_axes(signal)]
+    stored = signal.metadata.get_item(f"{_NODE}.mask_scale")
+    scale = _scale_in(signal, stored[1]) if stored else 0.0
+    fits = np.abs(start - first).max() < 1e-3 and (first >= 0).all() and (first + sizes <= mask.shape).all()
+    if not fits or not np.isclose(scale, stored[0], rtol=1e-6):
+        msg = (
+            f"the mask was set for a detector of {mask.shape[0]} x {mask.shape[1]} px and does not fit the signal "
+            f"of {sizes[0]} x {sizes[1]} px (binned, shifted or padded since); call set_mask again."
+        )
+        raise ValueError(msg)
+    return mask[first[0] : first[0] + sizes[0], first[1] : first[1] + sizes[1]]
+
+
+def _scale_in(signal: BaseSignal, units: str) -> float:
+    """Pixel size of the k axes in ``units`` ('' = uncalibrated)."""
+    axis = signal_axes(signal)[0]
+    own = standard_units(axis.units) or ""
+    return axis.scale if own == units else axis.scale * unit_factor(own, units)
+
+
+def k_scale(signal: BaseSignal) -> tuple[float, str]:
+    """Size of a detector pixel in k and its unit; refused while the axes are in pixels or not square."""
+    ky, kx = signal_axes(signal)
+    units = standard_units(kx.units)
+    if units is None or standard_units(ky.units) is None:
+        msg = f"the detector axes are in pixels, so k is unknown. Calibrate first, for example\n    {_CALIBRATE}"
+        raise ValueError(msg)
+    if not np.isclose(kx.scale, ky.scale, rtol=1e-6) or standard_units(ky.units) != units:
+        msg = (
+            f"the detector axes differ: {kx.scale:g} {units} per column, {ky.scale:g} "
+            f"{standard_units(ky.units)} per row; square pixels are needed. Calibrate with one k_step:\n    {_CALIBRATE}"
+        )
+        raise ValueError(msg)
+    return kx.scale, units
+
+
+def geometry_of(signal: BaseSignal) -> DiffractionGeometry:
+    """Geometry of the patterns of a signal, from its axes and metadata.
+
+    Raises
+    ------
+    ValueError
+        If the k axes are not calibrated, differ in scale, or the center is unknown; the message shows
+        the call to make.
+    """
+    scale, units = k_scale(signal)
+    center = pixel_center(signal)
+    if center is None:
+        msg = "the center of the patterns is unknown. Call s.fit_center(), or s.set_center((row, col)) in pixels."
+        raise ValueError(msg)
+    ellipse = signal.metadata.get_item(f"{_NODE}.ellipse")
+    return DiffractionGeometry(
+        shape=(signal_axes(signal)[0].size, signal_axes(signal)[1].size),
+        center=center,
+        k_step=scale,
+        k_units=units,
+        ellipse=None if ellipse is None else (float(ellipse[0]), float(ellipse[1])),
+        mask=window_mask(signal),
+    )
+
+
+def write_center(signal: BaseSignal, center: tuple[float, float]) -> None:
+    """Put k = 0 at ``center`` (row, col), in pixels of the signal as it is."""
+    row, col = (float(value) for value in center)
+    if not np.isfinite([row, col]).all():
+        msg = f"center is {center!r}; give the row and column of the direct beam in pixels."
+        raise ValueError(msg)
+    start = _window_start(signal)
+    for axis, value in zip(signal_axes(signal), (row, col), strict=True):
+        axis.offset = -value * axis.scale
+    signal.metadata.set_item(f"{_NODE}.center", [row + start[0], col + start[1]])
+
+
+def write_k_scale(signal: BaseSignal, k_step: float, k_units: str) -> None:
+    """Calibrate the k axes, keeping the center, and the mask, where they are."""
+    if not (np.isfinite(k_step) and k_step > 0):
+        msg = f"k_step is {k_step!r}; the size of a detector pixel must be positive, for example 0.16 (1/nm)."
+        raise ValueError(msg)
+    units = standard_units(k_units)
+    if units not in ("1/nm", "1/Å"):
+        msg = f"k_units is {k_units!r}; use '1/nm' or '1/Å' (k = 1/d, without 2 pi)."
+        raise ValueError(msg)
+    for axis in signal_axes(signal):
+        axis.offset *= k_step / axis.scale
+        axis.scale = k_step
+        axis.units = units
+    if signal.metadata.has_item(f"{_NODE}.mask"):
+        signal.metadata.set_item(f"{_NODE}.mask_scale", [float(k_step), units])
+
+
+def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
+    """Store a detector mask, True = excluded; None removes it."""
+    if mask is None:
+        if signal.metadata.has_item(f"{_NODE}.mask"):
+            del signal.metadata.Medrange.Geometry.mask
+        return
+    mask = np.asarray(mask)
+    shape = tuple(axis.size for axis in signal_axes(signal))
+    if mask.shape != shape or mask.dtype != bool:
+        msg = f"the mask is {mask.dtype} of shape {mask.shape}; a boolean mask of shape {shape} is needed, True = excluded."
+        raise ValueError(msg)
+    if mask.all():
+        msg = "the mask excludes every pixel; True means excluded - was ~mask meant?"
+        raise ValueError(msg)
+    axis = signal_axes(signal)[0]
+    units = standard_units(axis.units) or ""
+    row, col = pixel_center(signal) or (0.0, 0.0)
+    if _is_centered(signal):
+        # From here on the detector is the frame the mask was drawn in.
+        signal.metadata.set_item(f"{_NODE}.center", [row, col])
+    signal.metadata.set_item(f"{_NODE}.mask", mask.copy())
+    signal.metadata.set_item(f"{_NODE}.mask_scale", [float(axis.scale), units])
+
+
+def write_scan_scale(signal: BaseSignal, scan_step: float | tuple[float, float] | None, scan_units: str) -> None:
+    """Calibrate the navigation axes: one step for all, or one per axis in array order (y, x)."""
+    if scan_step is None:
+        return
+    axes = signal.axes_manager.navigation_axes[::-1]
+    steps = np.broadcast_to(np.asarray(scan_step, dtype=float), (len(axes),))
+    if not (np.isfinite(steps) & (steps > 0)).all():
+        msg = f"scan_step is {scan_step!r}; the distance of probe positions must be positive, for example 0.32 (nm)."
+        raise ValueError(msg)
+    units = standard_units(scan_units)
+    if units is None:
+        msg = f"scan_units is {scan_units!r}; use a unit of length such as 'nm' or 'Å'."
+        raise ValueError(msg)
+    unit_factor(units, "nm")
+    for axis, step in zip(axes, steps, strict=True):
+        axis.offset *= step / axis.scale
+        axis.scale = float(step)
+        axis.units = units
+
+
+def write_beam_energy(signal: BaseSignal, beam_energy: float | None) -> None:
+    """Record the beam energy, kV, where HyperSpy keeps it."""
+    if beam_energy is None:
+        return
+    if not beam_energy > 0:
+        msg = f"beam_energy is {beam_energy!r} kV; it must be positive, for example 300."
+        raise ValueError(msg)
+    signal.metadata.set_item("Acquisition_instrument.TEM.beam_energy", float(beam_energy))

@@ -1,0 +1,76 @@
+"""Open a scan: what ``medrange.io`` reads, made into a signal with a navigator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from hyperspy.signals import Signal2D
+
+from medrange import io
+from medrange.signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
+
+# Detector rows summed for the navigator of a raw file: a few pages of each pattern instead of all.
+_NAVIGATOR_ROWS = 8
+
+
+def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffraction:
+    """Open a 4D-STEM scan of nanodiffraction patterns.
+
+    The format is recognized by the file's content: EMPAD (.xml, .raw), Merlin (.mib, .hdr), HyperSpy
+    (.hspy, .zspy), py4DSTEM and other HDF5 (.h5), NumPy (.npy). Beam energy, camera length and scan step
+    are taken from the file where it has them; the center never is: call ``fit_center()``.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file; of a pair (.xml/.raw, .mib/.hdr) either one.
+    lazy : bool
+        Read patterns only when they are needed, in blocks of the scan. A lazy signal of a raw file comes
+        with a navigator made from a few detector rows of each pattern.
+    **reading
+        ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``: see
+        :func:`medrange.io.read`.
+
+    Returns
+    -------
+    Nanodiffraction or LazyNanodiffraction
+        (y, x | ky, kx).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the format is not recognized, or the scan shape is unknown; the message says what to do.
+
+    Examples
+    --------
+    >>> import medrange as mr
+    >>> mr.load(mr.datasets.sample_scan("empad"), lazy=True).axes_manager.signal_shape
+    (128, 128)
+    """
+    record = io.read(path, lazy=lazy, **reading)
+    is_lazy = isinstance(record["data"], da.Array)
+    signal = (LazyNanodiffraction if is_lazy else Nanodiffraction)(
+        record["data"],
+        axes=record["axes"],
+        metadata=record["metadata"],
+        original_metadata=record["original_metadata"],
+    )
+    if is_lazy and signal.navigator is None and signal.axes_manager.navigation_dimension == 2:
+        strip = io.detector_rows(path, _NAVIGATOR_ROWS, **reading)
+        if strip is not None:
+            signal.navigator = _navigator(signal, strip)
+    return signal
+
+
+def _navigator(signal: Nanodiffraction, strip: np.ndarray) -> Signal2D:
+    """Image over the scan that ``plot()`` shows, from some detector rows (y, x, rows, columns)."""
+    image = Signal2D(strip.sum(axis=(-2, -1), dtype=np.float64))
+    image.metadata.General.title = f"{_NAVIGATOR_ROWS} detector rows of each pattern"
+    for own, axis in zip(image.axes_manager.signal_axes, signal.axes_manager.navigation_axes, strict=True):
+        own.name, own.scale, own.offset, own.units = axis.name, axis.scale, axis.offset, axis.units
+    return image

@@ -1,0 +1,210 @@
+"""All maps of medium-range order of one ring, from one pass over a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+from dask.diagnostics import ProgressBar
+from hyperspy.signals import LazySignal2D, Signal2D
+
+from medrange.geometry import PolarGrid
+from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_type
+from medrange.signals import blocks
+from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
+from medrange.signals.mapping import Output, map_frames, shows_progress
+from medrange.signals.order_map import LazyOrderMap, OrderMap
+from medrange.signals.profiles import LazyRadialProfile, RadialProfile
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MROResult:
+    """Maps of one ring: V2D, P_n, mean intensity; and, of all rings, I(k) and the mean spectrum P_n(k).
+
+    Attributes
+    ----------
+    variance : OrderMap
+        V2D(phi), (| y, x).
+    power : OrderMap
+        Angular power P_n, (n | y, x).
+    ring_mean : Signal2D
+        Mean intensity of the ring, (| y, x).
+    profile : RadialProfile or None
+        Azimuthal mean intensity I(k), (y, x | k).
+    spectrum : Signal2D or None
+        P_n(k) averaged over the scan, data (k, n), n = 1 .. 12 or the highest order asked for.
+    parameters : dict
+        What was asked for.
+    """
+
+    variance: OrderMap
+    power: OrderMap
+    ring_mean: Signal2D
+    profile: RadialProfile | None
+    spectrum: Signal2D | None
+    parameters: dict[str, Any]
+
+    @property
+    def signals(self) -> dict[str, BaseSignal]:
+        """Signals of the result by field name, in order; those not computed are left out."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "parameters"}
+        return {name: signal for name, signal in named.items() if signal is not None}
+
+    def __repr__(self) -> str:
+        p = self.parameters
+        rows, cols = self.variance.data.shape
+        ring = f"k = {p['k']:g} {p['k_units']}, width {p['width']:g}, {p['n_phi']} azimuths"
+        text = f"MROResult({rows} x {cols} positions, {ring}, n = {', '.join(map(str, p['orders']))}"
+        if any(signal._lazy for signal in self.signals.values()):
+            return f"{text}; lazy, call compute())"
+        return f"{text}; mean V2D {np.nanmean(self.variance.data):.4g})"
+
+    def compute(self, *, show_progressbar: bool | None = None) -> None:
+        """Compute all lazy signals in one pass over the data, in place.
+
+        Parameters
+        ----------
+        show_progressbar : bool, optional
+            HyperSpy's preference when not given.
+        """
+        lazy = {name: signal for name, signal in self.signals.items() if signal._lazy}
+        if not lazy:
+            return
+        with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else _Silent():
+            arrays = dask.compute(*(signal.data for signal in lazy.values()))
+        for signal, array in zip(lazy.values(), arrays, strict=True):
+            signal.data = array
+            signal._lazy = False
+            signal._assign_subclass()
+
+    def summary(self) -> pd.DataFrame:
+        """One row per map: mean, standard deviation, median and maximum over the scan."""
+        self._require_computed("summary")
+        maps = {"V2D": self.variance.data}
+        maps |= {f"P_{n}": image for n, image in zip(self.power.orders, self.power.data, strict=True)}
+        maps["ring mean"] = self.ring_mean.data
+        rows = [
+            {
+                "map": name,
+                "mean": np.nanmean(image),
+                "std": np.nanstd(image),
+                "median": np.nanmedian(image),
+                "maximum": np.nanmax(image),
+            }
+            for name, image in maps.items()
+        ]
+        return pd.DataFrame(rows).set_index("map")
+
+    def save(self, path: str | Path, *, overwrite: bool | None = None) -> list[Path]:
+        """Save every signal beside each other, ``NAME_variance.zspy``, ``NAME_power.zspy``, ...
+
+        Parameters
+        ----------
+        path : str or Path
+            ``NAME.zspy`` or ``NAME.hspy``; .zspy when it has no ending.
+        overwrite : bool, optional
+            As in HyperSpy: ask when not given.
+
+        Returns
+        -------
+        list of Path
+            The files, each of which ``hyperspy.api.load`` opens as its own class.
+        """
+        path = Path(path)
+        ending = path.suffix or ".zspy"
+        if ending not in (".zspy", ".hspy"):
+            msg = f"cannot save to {path.name!r}: the ending must be .zspy or .hspy."
+            raise ValueError(msg)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        targets = []
+        for name, signal in self.signals.items():
+            target = path.with_name(f"{path.stem}_{name}{ending}")
+            signal.save(target, overwrite=overwrite)
+            targets.append(target)
+        return targets
+
+    def plot(self) -> Any:
+        """Figure of V2D and all order maps; returns the axes."""
+        return self.plot_orders(contour=self.variance)
+
+    def plot_orders(self, contour: OrderMap | None = None, **kwargs: Any) -> Any:
+        """All P_n maps side by side with contours of another map, usually V2D (Fig. 3 of [Im2018]_)."""
+        self._require_computed("plot_orders")
+        return self.power.plot_grid(contour=contour, **kwargs)
+
+    def _require_computed(self, what: str) -> None:
+        if self.power._lazy:
+            msg = f"{what} needs the maps in memory; call compute() on the result first."
+            raise ValueError(msg)
+
+
+class _Silent:
+    """A progress bar that shows nothing."""
+
+    def __enter__(self) -> _Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def analyze(
+    signal: BaseSignal,
+    band: PolarGrid,
+    rings: PolarGrid | None,
+    *,
+    orders: tuple[int, ...],
+    k: float,
+    width: float,
+) -> MROResult:
+    """Result of one pass: the ring ``band`` position by position and, unless None, all ``rings``."""
+    geometry = signal.geometry
+    parameters = {"k": k, "width": width, "n_phi": band.n_phi, "orders": list(orders)}
+    dtype = working_type(signal.data.dtype)
+    n_max = min(max(12, *orders), band.n_phi // 2)
+    outputs = [Output((FIRST_POWER + band.n_phi // 2,), dtype)]
+    if rings is not None:
+        table = Output((rings.n_k, n_max), np.float64, is_sum=True)
+        outputs += [Output((rings.n_k,), dtype), table, table]
+    function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max)
+    statistics, *others = map_frames(signal.data, function, outputs, label="medium-range order")
+
+    def made(classes: tuple[type, type], data: np.ndarray | da.Array, axes: list[dict], quantity: str) -> BaseSignal:
+        return build(
+            classes,
+            data,
+            axes,
+            source=signal,
+            operation="medium_range_order",
+            parameters=parameters,
+            quantity=quantity,
+        )
+
+    columns = [FIRST_POWER + n - 1 for n in orders]
+    power = np.moveaxis(statistics[..., columns], -1, 0)
+    profile = spectrum = None
+    if rings is not None:
+        k_axis = uniform_axis("k", rings.k, geometry.k_units, navigate=False)
+        n_axis = uniform_axis("n", np.arange(1, n_max + 1), "", navigate=False)
+        profiles, total, counted = others
+        mean = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+        classes = (RadialProfile, LazyRadialProfile)
+        profile = made(classes, profiles, [*scan_axes(signal, navigate=True), k_axis], "intensity")
+        spectrum = made((Signal2D, LazySignal2D), mean, [k_axis, n_axis], "mean P_n(k)")
+    return MROResult(
+        variance=made((OrderMap, LazyOrderMap), statistics[..., VARIANCE], map_axes(signal), "V2D"),
+        power=made((OrderMap, LazyOrderMap), power, [order_axis(orders), *map_axes(signal)], "P_n"),
+        ring_mean=made((Signal2D, LazySignal2D), statistics[..., RING_MEAN], map_axes(signal), "ring mean"),
+        profile=profile,
+        spectrum=spectrum,
+        parameters=parameters | {"k_units": geometry.k_units},
+    )

@@ -1,0 +1,357 @@
+"""Scans of nanodiffraction patterns (y, x | ky, kx): calibration, virtual images and order maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from hyperspy.signal import BaseSignal
+from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
+
+from medrange.geometry import DiffractionGeometry, PolarGrid
+from medrange.kernels.rings import FIRST_POWER, VARIANCE, working_type
+from medrange.kernels.virtual import circular_aperture
+from medrange.signals import blocks, calibration
+from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
+from medrange.signals.centering import find_center
+from medrange.signals.mapping import Output, map_frames
+from medrange.signals.mro_result import MROResult, analyze
+from medrange.signals.order_map import LazyOrderMap, OrderMap
+from medrange.signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction, checked_orders
+from medrange.signals.profiles import LazyRadialProfile, RadialProfile
+
+_MAPS, _IMAGES = (OrderMap, LazyOrderMap), (Signal2D, LazySignal2D)
+
+
+class Nanodiffraction(Signal2D):
+    """Nanodiffraction patterns of a scan, (y, x | ky, kx).
+
+    k = 1/d without 2 pi, in the units of the k axes; every k, width and radius given to a method is in
+    these units. The center is where both k axes are 0. The patterns are never resampled or changed.
+
+    Examples
+    --------
+    >>> s = Nanodiffraction(np.random.default_rng(0).poisson(5, (4, 5, 64, 64)).astype("uint16"))
+    >>> s.calibrate(scan_step=0.32, scan_units="nm", k_step=0.16, k_units="1/nm", beam_energy=300)
+    >>> s.set_center((31.5, 31.5))
+    >>> s.variance_map(k=4.0, width=0.4)
+    <OrderMap, title: V2D, dimensions: (|5, 4)>
+    """
+
+    _signal_type = "nanodiffraction"
+
+    def calibrate(
+        self,
+        *,
+        scan_step: float | tuple[float, float] | None = None,
+        scan_units: str = "nm",
+        k_step: float | None = None,
+        k_units: str = "1/nm",
+        beam_energy: float | None = None,
+    ) -> None:
+        """Set the scan step, the size of a detector pixel in k = 1/d, and the beam energy; in place.
+
+        Parameters
+        ----------
+        scan_step : float or tuple of float, optional
+            Distance of neighboring probe positions, or (dy, dx), in ``scan_units``.
+        scan_units : str
+            Unit of length, ``"nm"`` or ``"Å"``.
+        k_step : float, optional
+            Size of a detector pixel, in ``k_units``; a center already set stays where it is.
+        k_units : str
+            ``"1/nm"`` or ``"1/Å"``.
+        beam_energy : float, optional
+            In kV.
+
+        Raises
+        ------
+        ValueError
+            If a value is not positive or a unit unknown.
+        """
+        calibration.write_scan_scale(self, scan_step, scan_units)
+        if k_step is not None:
+            calibration.write_k_scale(self, k_step, k_units)
+        calibration.write_beam_energy(self, beam_energy)
+
+    @property
+    def geometry(self) -> DiffractionGeometry:
+        """Center, scale, ellipse and mask of the patterns; refused while k or the center is unknown."""
+        return calibration.geometry_of(self)
+
+    def set_center(self, center: tuple[float, float]) -> None:
+        """Put k = 0 at ``center``: (row, col) in pixels, 0-based, an integer being a pixel's center."""
+        calibration.write_center(self, center)
+
+    def fit_center(
+        self,
+        method: Literal["direct_beam", "ring"] = "direct_beam",
+        *,
+        k: float | None = None,
+        width: float | None = None,
+        max_patterns: int = 4096,
+    ) -> tuple[float, float]:
+        """Find the center in the mean pattern, set it, and return it as (row, col) in pixels.
+
+        Parameters
+        ----------
+        method : str
+            ``"direct_beam"``: centroid of the direct beam. ``"ring"``: the amorphous ring, for a beam
+            that is blocked (masked) or saturated; needs calibrated k axes, ``k`` and ``width``.
+        k, width : float, optional
+            Radius and full width of the annulus that holds the ring.
+        max_patterns : int
+            About this many patterns, spread over the scan, make the mean pattern.
+        """
+        center = find_center(self, method, k=k, width=width, max_patterns=max_patterns)
+        calibration.write_center(self, center)
+        return center
+
+    def set_mask(self, mask: np.ndarray | None) -> None:
+        """Exclude detector pixels: a boolean array of the detector's shape, True = excluded; None = none."""
+        calibration.write_mask(self, mask)
+
+    def virtual_dark_field(self, k: float, phi: float, radius: float) -> Signal2D:
+        """Image of the mean intensity in a circular aperture at (k, phi), phi in radians from +kx to +ky."""
+        weights = circular_aperture(self.geometry, k=k, phi=phi, radius=radius)
+        function = partial(blocks.aperture_means, weights=weights)
+        (data,) = map_frames(self.data, function, [Output((), np.float64)], label="virtual dark field")
+        parameters = {"k": k, "phi": phi, "radius": radius}
+        return self._map(_IMAGES, data, "virtual_dark_field", parameters, "virtual dark field")
+
+    def annular_dark_field(self, k: float, width: float) -> Signal2D:
+        """Image of the mean intensity in the annulus of radius k and full width ``width``."""
+        profile = self._radial(PolarGrid.band(k, width, 1))
+        parameters = {"k": k, "width": width}
+        return self._map(_IMAGES, profile[..., 0], "annular_dark_field", parameters, "annular dark field")
+
+    def dark_field_series(self, k: float, width: float, *, n_phi: int = 36) -> Signal2D:
+        """Dark-field images of ``n_phi`` azimuthal bins of a ring, (phi | y, x); their variance is V2D."""
+        grid = PolarGrid.band(k, width, n_phi)
+        function = partial(blocks.dark_fields, geometry=self.geometry, grid=grid)
+        (data,) = map_frames(self.data, function, [Output((n_phi,), self._dtype)], label="dark fields")
+        data = np.moveaxis(data, -1, 0)
+        phi = uniform_axis("phi", grid.phi, "rad", navigate=True)
+        parameters = {"k": k, "width": width, "n_phi": n_phi}
+        return self._map(_IMAGES, data, "dark_field_series", parameters, "dark field", [phi])
+
+    def variance_map(self, k: float, width: float, *, n_phi: int = 36) -> OrderMap:
+        """V2D(phi): normalized variance of the azimuthal dark-field intensities, ``(<I^2> - <I>^2)/<I>^2``.
+
+        Parameters
+        ----------
+        k, width : float
+            Radius and full width of the ring, which is averaged over k first.
+        n_phi : int
+            Number of azimuthal bins; 36 are 10 degrees each, the paper's Bragg acceptance angle.
+
+        Returns
+        -------
+        OrderMap
+            (| y, x), dimensionless; NaN where the ring holds no intensity. See [Im2018]_.
+        """
+        data = self._ring_maps(PolarGrid.band(k, width, n_phi))[..., 0, VARIANCE]
+        return self._map(_MAPS, data, "variance_map", {"k": k, "width": width, "n_phi": n_phi}, "V2D")
+
+    def angular_power_map(
+        self,
+        k: float,
+        width: float,
+        *,
+        orders: Sequence[int] = range(1, 13),
+        n_phi: int = 36,
+        k_resolved: bool = False,
+    ) -> OrderMap:
+        """Angular power per symmetry order n, ``P_n = c_n |I_n|^2/I_0^2``; all orders add up to V2D.
+
+        I_n is the Fourier coefficient over phi of the azimuthal bins after the mean of the open ones was
+        subtracted, divided by their share; c_n = 2 counts +n and -n (1 at n = n_phi/2). Bins average over
+        2 pi/n_phi, which lowers P_n by sinc^2(n/n_phi): raise n_phi for high n.
+
+        Parameters
+        ----------
+        k, width : float
+            Radius and full width of the ring, which is averaged over k first.
+        orders : sequence of int
+            Symmetry orders, within 1 .. n_phi/2.
+        n_phi : int
+            Number of azimuthal bins.
+        k_resolved : bool
+            Keep rings of about one pixel as a further navigation axis k, instead of averaging them.
+
+        Returns
+        -------
+        OrderMap
+            (n | y, x), or (n, k | y, x). Even orders are strong in any thin sample. See [Im2018]_.
+        """
+        orders = checked_orders(orders, n_phi)
+        band = PolarGrid.band(k, width, n_phi)
+        n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
+        grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
+        columns = [FIRST_POWER + n - 1 for n in orders]
+        data = np.moveaxis(self._ring_maps(grid)[..., columns], (-2, -1), (0, 1))
+        axes = [uniform_axis("k", grid.k, self.geometry.k_units, navigate=True), order_axis(orders)]
+        if not k_resolved:
+            data, axes = data[0], axes[1:]
+        parameters = {
+            "k": k,
+            "width": width,
+            "n_phi": n_phi,
+            "orders": list(orders),
+            "k_resolved": k_resolved,
+        }
+        return self._map(_MAPS, data, "angular_power_map", parameters, "P_n", axes)
+
+    def angular_correlation(self, k: float, width: float, *, n_phi: int = 36, k_resolved: bool = False) -> BaseSignal:
+        """Angular correlation ``C(dphi) = (<I(phi) I(phi + dphi)> - <I>^2)/<I>^2`` at every position.
+
+        With masked bins each lag is averaged over its own valid pairs after the masked mean is
+        subtracted; a lag without pairs is NaN. Lags run over 0 .. 2 pi in steps of 2 pi/n_phi.
+
+        Returns
+        -------
+        Signal1D or Signal2D
+            (y, x | dphi), or (y, x | dphi, k) with ``k_resolved``. See [Wochner2009]_.
+        """
+        band = PolarGrid.band(k, width, n_phi)
+        n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
+        grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
+        function = partial(blocks.correlations, geometry=self.geometry, grid=grid, dtype=self._dtype)
+        (data,) = map_frames(self.data, function, [Output((n_k, n_phi), self._dtype)], label="angular correlation")
+        axes = [uniform_axis("dphi", grid.lags, "rad", navigate=False)]
+        if k_resolved:
+            axes.insert(0, uniform_axis("k", grid.k, self.geometry.k_units, navigate=False))
+        else:
+            data = data[..., 0, :]
+        return build(
+            _IMAGES if k_resolved else (Signal1D, LazySignal1D),
+            data,
+            [*scan_axes(self, navigate=True), *axes],
+            source=self,
+            operation="angular_correlation",
+            parameters={"k": k, "width": width, "n_phi": n_phi, "k_resolved": k_resolved},
+            quantity="angular correlation",
+        )
+
+    def radial_profile(self, *, k_step: float | None = None, k_max: float | None = None) -> RadialProfile:
+        """Azimuthal mean intensity I(k) at every position, (y, x | k), by exact pixel areas.
+
+        Parameters
+        ----------
+        k_step, k_max : float, optional
+            Width of a ring (a detector pixel) and end of the last one (the largest full circle).
+        """
+        grid = self._rings(1, k_step, k_max)
+        axes = [
+            *scan_axes(self, navigate=True),
+            uniform_axis("k", grid.k, self.geometry.k_units, navigate=False),
+        ]
+        return build(
+            (RadialProfile, LazyRadialProfile),
+            self._radial(grid),
+            axes,
+            source=self,
+            operation="radial_profile",
+            parameters={"k_step": grid.k_step, "k_max": grid.k_max},
+            quantity="intensity",
+        )
+
+    def to_polar(
+        self, *, n_phi: int = 180, k_step: float | None = None, k_max: float | None = None
+    ) -> PolarNanodiffraction:
+        """Polar patterns, (y, x | phi, k): mean intensity per bin by exact pixel areas; NaN where masked.
+
+        Parameters
+        ----------
+        n_phi : int
+            Number of azimuthal bins.
+        k_step, k_max : float, optional
+            Width of a ring (a detector pixel) and end of the last one (the largest full circle).
+        """
+        grid = self._rings(n_phi, k_step, k_max)
+        function = partial(blocks.polar_patterns, geometry=self.geometry, grid=grid)
+        (data,) = map_frames(self.data, function, [Output((n_phi, grid.n_k), self._dtype)], label="polar")
+        polar_axes = [
+            uniform_axis("phi", grid.phi, "rad", navigate=False),
+            uniform_axis("k", grid.k, self.geometry.k_units, navigate=False),
+        ]
+        return build(
+            (PolarNanodiffraction, LazyPolarNanodiffraction),
+            data,
+            [*scan_axes(self, navigate=True), *polar_axes],
+            source=self,
+            operation="to_polar",
+            parameters={"n_phi": n_phi, "k_step": grid.k_step, "k_max": grid.k_max},
+            quantity="intensity",
+        )
+
+    def medium_range_order(
+        self,
+        k: float,
+        width: float,
+        *,
+        orders: Sequence[int] = (2, 4, 6, 8, 10),
+        n_phi: int = 36,
+        k_resolved: bool = True,
+    ) -> MROResult:
+        """All maps of one ring in one pass over the data: V2D, P_n, ring mean, I(k) and mean P_n(k).
+
+        Parameters
+        ----------
+        k, width, orders, n_phi
+            As in :meth:`variance_map` and :meth:`angular_power_map`.
+        k_resolved : bool
+            Also compute the radial profiles and the scan-averaged spectrum P_n(k) of all rings; without
+            them only the ring's own pixels are read, which takes a fraction of the time.
+
+        Returns
+        -------
+        MROResult
+            Lazy where the signal is: call its ``compute()``.
+        """
+        orders = checked_orders(orders, n_phi)
+        rings = self._rings(n_phi, None, None) if k_resolved else None
+        return analyze(self, PolarGrid.band(k, width, n_phi), rings, orders=orders, k=k, width=width)
+
+    @property
+    def _dtype(self) -> type:
+        return working_type(self.data.dtype)
+
+    def _rings(self, n_phi: int, k_step: float | None, k_max: float | None) -> PolarGrid:
+        geometry = self.geometry
+        step = geometry.k_step if k_step is None else k_step
+        limit = geometry.k_max if k_max is None else k_max
+        if not 0 < step <= limit:
+            msg = f"k_step = {step:g} and k_max = {limit:g} {geometry.k_units}: no ring of that width fits."
+            raise ValueError(msg)
+        n_k = int(limit / step + 1e-6)
+        return PolarGrid(0.0, n_k * step, n_k, n_phi)
+
+    def _radial(self, grid: PolarGrid) -> np.ndarray:
+        function = partial(blocks.radial_means, geometry=self.geometry, grid=grid)
+        return map_frames(self.data, function, [Output((grid.n_k,), self._dtype)], label="radial profile")[0]
+
+    def _ring_maps(self, grid: PolarGrid) -> np.ndarray:
+        function = partial(blocks.ring_maps, geometry=self.geometry, grid=grid)
+        output = Output((grid.n_k, FIRST_POWER + grid.n_phi // 2), self._dtype)
+        return map_frames(self.data, function, [output], label="ring statistics")[0]
+
+    def _map(
+        self,
+        classes: tuple[type, type],
+        data: np.ndarray,
+        operation: str,
+        parameters: dict,
+        quantity: str,
+        first_axes: Sequence[dict] = (),
+    ) -> BaseSignal:
+        axes = [*first_axes, *map_axes(self)]
+        return build(classes, data, axes, source=self, operation=operation, parameters=parameters, quantity=quantity)
+
+
+class LazyNanodiffraction(LazySignal2D, Nanodiffraction):
+    """Lazy twin of :class:`Nanodiffraction`: results are lazy and computed chunk by chunk."""
+
+    _lazy = True
