@@ -16,7 +16,9 @@ from medrange.io.frames import (
     ScanLayout,
     fit_scan,
     load_frames,
+    open_hdf5,
     open_zarr,
+    with_navigator,
 )
 from medrange.io.records import Calibration, Origin, axis_dictionaries, record
 
@@ -119,17 +121,18 @@ def read_npy(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[str
     if left_over:
         notes.append(f"the last {left_over} bytes of the file are an incomplete frame and are dropped.")
     data = load_frames(source, layout, options)
-    return record(data, layout, Calibration(), Origin(path, "npy", frames, shape_from), {}), notes
+    dictionary = record(data, layout, Calibration(), Origin(path, "npy", frames, shape_from), {})
+    return with_navigator(dictionary, source, layout, options), notes
 
 
 def read_hspy(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[str]]:
     """Read the scan in a HyperSpy .hspy file; see :func:`read_zspy`."""
-    import h5py
-    from rsciio.hspy import file_reader
+    # Not the public file_reader: lazily, it keeps the file open for the life of the process.
+    from rsciio.hspy._api import HyperspyReader
 
-    with h5py.File(path, "r") as file:
-        stored = _experiments(file)
-    return _read_hyperspy(path, options, "hdf5", stored, file_reader(str(path), lazy=True))
+    with open_hdf5(path) as file:
+        dictionaries = HyperspyReader(file).read(lazy=True)
+        return _read_hyperspy(path, options, "hdf5", _experiments(file), dictionaries)
 
 
 def read_zspy(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[str]]:
@@ -161,6 +164,7 @@ def read_zspy(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[st
     stored = _experiments(group)
     if store is not None:
         store.close()
+    # The mode is fixed for a zip, and "r+" by default for a folder, which may be write-protected.
     keywords = {"mode": "r"} if path.is_dir() else {}
     return _read_hyperspy(path, options, "zarr", stored, file_reader(str(path), lazy=True, **keywords))
 
@@ -217,8 +221,9 @@ def _read_hyperspy(
             uncalibrated = axis_dictionaries(layout.shape, data.shape[-2:], Calibration())
             detector = [{**axis, "index_in_array": i} for i, axis in enumerate(dictionary["axes"][-2:], 2)]
             dictionary["axes"] = uncalibrated[:2] + detector
-    elif not options.lazy:
-        data = data.compute()
+    else:
+        # A small result, or nothing that can be cut into patterns.
+        data = da.from_array(data.compute()) if options.lazy else data.compute()
     dictionary["data"] = data
     dictionary["attributes"]["_lazy"] = options.lazy
     _complete(dictionary, path, kind, frames, used)
@@ -234,6 +239,8 @@ def _complete(dictionary: dict[str, Any], path: Path, kind: str, frames: int, us
         if not any(axis.get("navigate") for axis in dictionary["axes"]):
             for axis in dictionary["axes"][:2]:
                 axis["navigate"] = True
+        for axis, name in zip(dictionary["axes"], ("y", "x", "ky", "kx"), strict=True):
+            axis["name"] = axis.get("name") or name
     general = metadata.setdefault("General", {})
     general.setdefault("original_filename", path.name)
     general.setdefault("title", path.stem)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from medrange.io.arrays import check_array, lay_out
-from medrange.io.frames import ArrayFrames, ReadOptions, load_frames
+from medrange.io.frames import ArrayFrames, ReadOptions, load_frames, open_hdf5
 from medrange.io.records import Calibration, Origin, record
 from medrange.units import standard_units
 
@@ -37,7 +37,7 @@ def read_hdf5(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[st
     ValueError
         If there is not exactly one scan; lists the data sets.
     """
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         cubes = find_cubes(file)
         name = _choose(path, file, cubes, options.dataset)
         array = file[name]

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-from medrange.io.frames import RawFrames, ReadOptions, fit_scan, load_frames
+from medrange.io.frames import RawFrames, ReadOptions, fit_scan, load_frames, with_navigator
 from medrange.io.records import Calibration, Origin, record
 
 _DETECTOR = (128, 128)
@@ -58,7 +58,8 @@ def read_empad(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[s
     origin = Origin(raw, "EMPAD", frames, shape_from, _general(root), {"name": "EMPAD", "row_flip": False})
     original = {} if root is None else {root.tag: _as_dictionary(root)}
     data = load_frames(source, layout, options)
-    return record(data, layout, calibration, origin, original), notes
+    dictionary = record(data, layout, calibration, origin, original)
+    return with_navigator(dictionary, source, layout, options), notes
 
 
 def is_empad_xml(path: Path) -> bool:
@@ -98,9 +99,9 @@ def find_pair(path: Path) -> tuple[Path, Path | None]:
     ValueError
         If the raw file of an XML is not found; says what was looked for.
     """
-    if path.suffix.lower() == ".xml":
-        return _raw_of(path), path
-    return path, _xml_of(path)
+    if path.suffix.lower() == ".raw":
+        return path, _xml_of(path)
+    return _raw_of(path), path
 
 
 def _siblings(path: Path, suffix: str) -> list[Path]:
@@ -200,11 +201,12 @@ def _choose_shape(
     if options.scan_shape is not None:
         return options.scan_shape, "argument", []
 
-    def needed(shape: tuple[int, ...]) -> int:
-        flyback = 0 if len(shape) == 1 else options.flyback * (shape[0] - 1)
-        return math.prod(shape) + flyback + options.sync_offset
+    def fits(shape: tuple[int, ...]) -> bool:
+        flyback = 0 if len(shape) == 1 else options.flyback
+        needed = options.sync_offset + math.prod(shape) + flyback * (shape[0] - 1)
+        return needed <= frames <= needed + flyback
 
-    fitting = [c for c in candidates if needed(c[1]) == frames]
+    fitting = [c for c in candidates if fits(c[1])]
     if fitting:
         label, shape = fitting[0]
         others = sorted({c[1] for c in fitting} - {shape})

@@ -6,6 +6,7 @@ file, so that a dask task carries a few numbers and runs in any process.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -18,6 +19,12 @@ from dask.base import tokenize
 
 # A scan line up to this many times the block size is one block; a longer one is cut between patterns.
 _LONGEST_LINE = 1.9
+# Mapped pages count as memory of the process until they are unmapped: keep them few.
+_MAPPED_BYTES = 16 * 2**20
+
+
+# The strip read for a navigator: where it begins and what share of the rows it is; a page or two per frame.
+_STRIP_PLACE, _STRIP_SHARE = 0.65, 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class ReadOptions:
     sync_offset: int = 0
     block_bytes: int = 128 * 2**20
     dataset: str | None = None
+    navigator: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scan_shape", _checked_shape(self.scan_shape))
@@ -139,20 +147,40 @@ class RawFrames:
         return divmod(max(0, Path(self.path).stat().st_size - self.start), self.stride)
 
     def read_into(self, out: np.ndarray, layout: ScanLayout, rows: slice, columns: slice) -> None:
-        """Fill ``out`` (rows, columns, ky, kx) from the file; only this part of the file is mapped."""
-        first = layout.first + rows.start * layout.line + columns.start
-        span = (out.shape[0] - 1) * layout.line + out.shape[1]
+        """Fill ``out`` (rows, columns, ky, kx) from the file, a few lines at a time."""
+        lines = max(1, _MAPPED_BYTES // (layout.line * self.stride))
+        for start in range(0, out.shape[0], lines):
+            piece = out[start : start + lines]
+            first = layout.first + (rows.start + start) * layout.line + columns.start
+            np.copyto(piece, self._view(piece.shape, first, layout.line))
+
+    def strip_sums(self, layout: ScanLayout) -> np.ndarray:
+        """Sum of a narrow strip of detector rows off the direct beam at every position (rows, columns)."""
+        height = self.detector_shape[0]
+        start = int(_STRIP_PLACE * height)
+        strip = slice(start, start + max(1, height // _STRIP_SHARE))
+        n_rows, n_columns = layout.grid
+        sums = np.empty((n_rows, n_columns))
+        lines = max(1, _STRIP_SHARE * _MAPPED_BYTES // (layout.line * self.stride))
+        for row in range(0, n_rows, lines):
+            piece = sums[row : row + lines]
+            view = self._view((*piece.shape, *self.detector_shape), layout.first + row * layout.line, layout.line)
+            piece[...] = view[:, :, strip].sum(axis=(2, 3), dtype=np.float64)
+        return sums
+
+    def _view(self, shape: tuple[int, ...], first: int, line: int) -> np.ndarray:
+        """Map the frames from number ``first`` as an array (rows, columns, ky, kx) in the file's byte order."""
         mapped = np.memmap(
             self.path,
             dtype=np.uint8,
             mode="r",
             offset=self.start + first * self.stride,
-            shape=(span * self.stride,),
+            shape=(((shape[0] - 1) * line + shape[1]) * self.stride,),
         )
         dtype = np.dtype(self.dtype)
-        strides = (layout.line * self.stride, self.stride, out.shape[3] * dtype.itemsize, dtype.itemsize)
-        view = np.ndarray(out.shape, dtype, buffer=mapped, offset=self.header, strides=strides)
-        np.copyto(out, view[:, :, ::-1] if self.flip_rows else view)
+        strides = (line * self.stride, self.stride, shape[3] * dtype.itemsize, dtype.itemsize)
+        view = np.ndarray(shape, dtype, buffer=mapped, offset=self.header, strides=strides)
+        return view[:, :, ::-1] if self.flip_rows else view
 
 
 @dataclass(frozen=True)
@@ -195,9 +223,7 @@ class ArrayFrames:
     def read_into(self, out: np.ndarray, layout: ScanLayout, rows: slice, columns: slice) -> None:
         """Fill ``out`` (rows, columns, ky, kx); the file is opened for this block only."""
         if self.kind == "hdf5":
-            import h5py
-
-            with h5py.File(self.path, "r") as file:
+            with open_hdf5(self.path) as file:
                 self._fill(out, file[self.dataset], layout, rows, columns)
             return
         store, group = open_zarr(self.path)
@@ -217,6 +243,16 @@ class ArrayFrames:
             for i in range(out.shape[0]):
                 first = layout.first + (rows.start + i) * layout.line + columns.start
                 out[i] = array[first : first + out.shape[1]]
+
+
+def open_hdf5(path: str | Path) -> Any:
+    """Open an HDF5 file for reading, with the compression filters of hdf5plugin if it is installed."""
+    import h5py
+
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401
+
+    return h5py.File(path, "r")
 
 
 def open_zarr(path: str) -> tuple[Any, Any]:
@@ -376,6 +412,15 @@ def load_frames(source: RawFrames | ArrayFrames, layout: ScanLayout, options: Re
         for columns in _slices(chunks[1] if len(chunks) == 2 else (1,)):
             source.read_into(grid[rows, columns], layout, rows, columns)
     return data
+
+
+def with_navigator(
+    dictionary: dict[str, Any], source: RawFrames, layout: ScanLayout, options: ReadOptions
+) -> dict[str, Any]:
+    """Add ``navigator`` (y, x), if asked for: an image of the scan from a narrow strip of each pattern."""
+    if options.navigator and len(layout.shape) == 2:
+        dictionary["navigator"] = source.strip_sums(layout)
+    return dictionary
 
 
 def _slices(lengths: tuple[int, ...]) -> list[slice]:

@@ -35,7 +35,7 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def read(
+def read(  # noqa: PLR0913 -- each keyword is a fact about files that users must be able to state
     path: str | Path,
     *,
     lazy: bool = False,
@@ -44,11 +44,12 @@ def read(
     sync_offset: int = 0,
     block_bytes: int = 128 * 2**20,
     dataset: str | None = None,
+    navigator: bool = False,
 ) -> dict[str, Any]:
     """Read a nanodiffraction scan from a detector file into a plain dictionary.
 
-    The format is recognized by the content of the file. Frames that do not make it into the scan are
-    reported in one warning, never dropped silently. The file is only read.
+    The format is recognized by the content of the file. Frames left out and scan shapes guessed are
+    reported in one warning, never silently. The file is not modified.
 
     Parameters
     ----------
@@ -67,6 +68,9 @@ def read(
         Size of the blocks aimed at, in bytes; they come out between half and twice of it.
     dataset : str or None
         Which array to take, in an HDF5 or HyperSpy file that holds several.
+    navigator : bool
+        Also give ``navigator`` (y, x), an image of the scan from a narrow strip of detector rows, where the
+        file is uncompressed and that costs a fraction of reading it.
 
     Returns
     -------
@@ -82,11 +86,6 @@ def read(
     ValueError
         If the file cannot be read, or its scan shape is unknown or does not fit.
 
-    Warns
-    -----
-    UserWarning
-        One warning that lists frames left out and scan shapes guessed.
-
     Examples
     --------
     >>> import numpy as np, tempfile, os
@@ -95,7 +94,7 @@ def read(
     >>> read(path, scan_shape=(3, 4))["data"].shape
     (3, 4, 8, 8)
     """
-    options = ReadOptions(lazy, scan_shape, flyback, sync_offset, block_bytes, dataset)
+    options = ReadOptions(lazy, scan_shape, flyback, sync_offset, block_bytes, dataset, navigator)
     dictionary, notes = _read(Path(path), options)
     if notes:
         warnings.warn(f"{Path(path).name}: {' '.join(notes)}", stacklevel=2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medrange.io.frames import RawFrames, ReadOptions, fit_scan, load_frames
+from medrange.io.frames import RawFrames, ReadOptions, fit_scan, load_frames, with_navigator
 from medrange.io.records import Calibration, Origin, record
 
 _DTYPES = {"U08": ">u1", "U16": ">u2", "U32": ">u4"}
@@ -108,7 +108,7 @@ def read_merlin(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[
     if header.exposure is not None:
         # The same place as RosettaSciIO, in seconds.
         dictionary["metadata"].setdefault("Acquisition_instrument", {})["dwell_time"] = header.exposure
-    return dictionary, notes
+    return with_navigator(dictionary, source, layout, options), notes
 
 
 def find_pair(path: Path) -> tuple[Path, Path | None]:

@@ -73,11 +73,13 @@ def angular_correlation(rings: np.ndarray) -> np.ndarray:
 
 
 def angular_power(rings: np.ndarray) -> np.ndarray:
-    """Angular power ``P_n = c_n |I_n|^2/(f I_0^2)``, n = 1 .. n_phi/2.
+    """Angular power P_n: Fourier coefficients of the angular correlation, n = 1 .. n_phi/2.
 
-    I_n is the Fourier coefficient over azimuth of the deviations from the open bins' mean I_0, f the
-    share of open bins; c_n = 2 counts +n and -n together (1 at n = n_phi/2). Without closed bins the
-    sum over n is C(0) = V2D.
+    ``P_n = c_n / N sum_dphi C(dphi) cos(n dphi)``, which without closed bins is ``c_n |I_n|^2/I_0^2`` with
+    I_n the Fourier coefficient of the ring; c_n = 2 counts +n and -n together (1 at n = n_phi/2), and the
+    P_n add up to C(0) = V2D. With closed bins C is the correlation over valid pairs: its expectation is
+    that of the whole ring, both for a pure n-fold ring and for speckle; single values may then be a
+    little below 0. Lags without any pair count as uncorrelated.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def angular_power(rings: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape (..., n_phi // 2), dimensionless. See [Im2018]_.
+        Shape (..., n_phi // 2), dimensionless; NaN where the mean is 0 or nothing is open. See [Im2018]_.
 
     Examples
     --------
@@ -95,12 +97,37 @@ def angular_power(rings: np.ndarray) -> np.ndarray:
     >>> angular_power(1 + 0.2 * np.cos(4 * phi))[3].round(6)
     0.02
     """
-    deviations, is_open, mean = _deviations(rings)
-    n_phi = deviations.shape[-1]
-    coefficients = np.fft.rfft(deviations, axis=-1)[..., 1:] / n_phi
-    counted = np.full(n_phi // 2, 2.0)
+    correlation = angular_correlation(rings)
+    n_phi = correlation.shape[-1]
+    measured = np.isfinite(correlation[..., :1])
+    filled = np.where(np.isnan(correlation) & measured, 0.0, correlation)
+    return sign_counts(n_phi) / n_phi * np.fft.rfft(filled, axis=-1).real[..., 1:]
+
+
+def sign_counts(n_phi: int) -> np.ndarray:
+    """How many Fourier coefficients an order n = 1 .. n_phi/2 stands for: 2 (+n and -n), 1 at n_phi/2."""
+    counts = np.full(n_phi // 2, 2.0)
     if n_phi % 2 == 0:
-        counted[-1] = 1.0
-    share = is_open.mean(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return counted * np.abs(coefficients) ** 2 / (share * mean**2)[..., None]
+        counts[-1] = 1.0
+    return counts
+
+
+def pair_correction(is_open: np.ndarray) -> np.ndarray:
+    """Matrix that takes the power of a ring with closed bins set to 0 to the power over valid pairs.
+
+    Parameters
+    ----------
+    is_open : numpy.ndarray of bool
+        Shape (n_phi,): the bins that hold open pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_phi // 2, n_phi // 2). It acts on ``c_n |D_n|^2/(N N_open I_0^2)`` with D_n the sum of the
+        deviations times exp(-i n phi), and gives :func:`angular_power`; the unit matrix if all are open.
+    """
+    n_phi = is_open.size
+    pairs = np.fft.irfft(np.abs(np.fft.rfft(is_open)) ** 2, n=n_phi).round()
+    gain = np.divide(is_open.sum(), pairs, out=np.zeros(n_phi), where=pairs > 0)
+    cosines = np.cos(2 * np.pi * np.outer(np.arange(1, n_phi // 2 + 1), np.arange(n_phi)) / n_phi)
+    return sign_counts(n_phi)[:, None] / n_phi * (cosines * gain) @ cosines.T

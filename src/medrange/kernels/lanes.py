@@ -1,107 +1,199 @@
-"""Sixteen patterns side by side: the memory layout under the polar kernels.
+"""Sixteen patterns side by side: vectors of lanes, and the layout that feeds them.
 
-A block of 16 frames is laid out so that the 16 values of one pixel are neighbors in memory. A sparse
-row is then applied to all 16 at once with vector instructions. The vector code is written out with
-LLVM types, because the compiler's own vectorizer misses loops this short.
+A block of 16 frames is laid out so that the 16 values of one pixel are neighbors in memory; everything
+done to a frame is then done to all 16 at once. The vectors are a numba type of their own, because the
+compiler's automatic vectorizer misses loops as short as these.
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
 
 #: Frames handled side by side; one AVX-512 or two AVX2 registers of float32.
 LANES = 16
 #: Products and sums may fuse, but are never reordered: results do not depend on the machine's width.
 FAST = {"contract", "nsz"}
 
-_INDEX = ir.IntType(64)
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 
 
-def _lane_pointer(builder: ir.IRBuilder, array: object, row: ir.Value, vector: ir.VectorType) -> ir.Value:
-    start = builder.gep(array.data, [builder.mul(row, ir.Constant(_INDEX, LANES))])
-    return builder.bitcast(start, vector.as_pointer())
+class LaneVector(types.Type):
+    """Numba type of 16 floating values held in vector registers."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"LaneVector({dtype})")
 
 
-def _broadcast(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
-    undefined = ir.Constant(vector, ir.Undefined)
-    int32 = ir.IntType(32)
-    single = builder.insert_element(undefined, value, ir.Constant(int32, 0))
-    zeros = ir.Constant(ir.VectorType(int32, LANES), [0] * LANES)
-    return builder.shuffle_vector(single, undefined, zeros)
+@register_model(LaneVector)
+class _LaneVectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: LaneVector) -> None:
+        element = ir.FloatType() if fe_type.dtype == types.float32 else ir.DoubleType()
+        super().__init__(dmm, fe_type, ir.VectorType(element, LANES))
+
+
+def _lane_pattern(numbers: list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(_INT32, LANES), numbers)
+
+
+def _row_pointer(context: Any, builder: ir.IRBuilder, array: tuple[types.Array, ir.Value], row: ir.Value) -> ir.Value:
+    """Pointer to a row of a C-ordered array (n, LANES), as a vector."""
+    kind, value = array
+    data = cgutils.create_struct_proxy(kind)(context, builder, value=value).data
+    row = builder.zext(row, _INT64) if row.type.width < 64 else row
+    start = builder.gep(data, [builder.mul(row, ir.Constant(_INT64, LANES))])
+    return builder.bitcast(start, context.get_value_type(LaneVector(kind.dtype)).as_pointer())
+
+
+def _transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Transpose 16 vectors of 16 by exchanging blocks of 8, 4, 2 and 1."""
+    size = LANES // 2
+    while size:
+        low = [i if not i & size else i - size + LANES for i in range(LANES)]
+        high = [i + size if not i & size else i + LANES for i in range(LANES)]
+        for i in range(LANES):
+            if not i & size:
+                pair = rows[i], rows[i + size]
+                rows[i] = builder.shuffle_vector(*pair, _lane_pattern(low))
+                rows[i + size] = builder.shuffle_vector(*pair, _lane_pattern(high))
+        size //= 2
+    return rows
+
+
+def _as_vector(builder: ir.IRBuilder, values: ir.Value, source: types.Number, vector: ir.VectorType) -> ir.Value:
+    """Convert a vector of any number type to the vector's floating type."""
+    if isinstance(source, types.Integer):
+        return builder.sitofp(values, vector) if source.signed else builder.uitofp(values, vector)
+    return values if values.type == vector else builder.fpext(values, vector)
 
 
 @intrinsic
-def add_row(typingctx, lanes, columns, weights, start, stop, out, row):  # noqa: ANN001, ANN201
-    """``out[row, :] = sum_j weights[j] * lanes[columns[j], :]`` for j in start..stop, over all lanes.
-
-    ``lanes`` and ``out`` are C-ordered arrays of shape (n, LANES) and of the type of ``weights``.
-    """
-    signature = types.void(lanes, columns, weights, types.intp, types.intp, out, types.intp)
+def load(typingctx, array, row):  # noqa: ANN001, ANN201, ARG001
+    """Row of a C-ordered array (n, LANES) as a vector; the row number must not be negative."""
+    signature = LaneVector(array.dtype)(array, row)
 
     def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
-        def array(position: int) -> object:
-            kind = signature.args[position]
-            return cgutils.create_struct_proxy(kind)(context, builder, value=args[position])
+        kind = signature.args[0]
+        value = builder.load(_row_pointer(context, builder, (kind, args[0]), args[1]))
+        value.align = kind.dtype.bitwidth // 8
+        return value
 
-        source, index, weight, target = array(0), array(1), array(2), array(5)
-        vector = ir.VectorType(context.get_value_type(signature.args[0].dtype), LANES)
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES))
-        one = ir.Constant(_INDEX, 1)
-        with cgutils.for_range_slice(builder, args[3], args[4], one, _INDEX) as (j, _):
-            column = builder.zext(builder.load(builder.gep(index.data, [j])), _INDEX)
-            values = builder.load(_lane_pointer(builder, source, column, vector))
-            values.align = 4
-            factor = _broadcast(builder, builder.load(builder.gep(weight.data, [j])), vector)
-            product = builder.fmul(values, factor, flags=("contract",))
-            builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        stored = builder.store(builder.load(total), _lane_pointer(builder, target, args[6], vector))
-        stored.align = 4
+    return signature, codegen
+
+
+@intrinsic
+def store(typingctx, array, row, value):  # noqa: ANN001, ANN201, ARG001
+    """Write a vector into a row of a C-ordered array (n, LANES)."""
+    signature = types.void(array, row, value)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        kind = signature.args[0]
+        written = builder.store(args[2], _row_pointer(context, builder, (kind, args[0]), args[1]))
+        written.align = kind.dtype.bitwidth // 8
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
-def fill_lanes(frames: np.ndarray, first: int, count: int, pixels: np.ndarray, lanes: np.ndarray) -> None:
-    """Copy ``pixels`` of frames ``first .. first + count`` into ``lanes`` (n_pixels, LANES).
+@intrinsic
+def spread(typingctx, value):  # noqa: ANN001, ANN201, ARG001
+    """One floating value in every lane."""
+    signature = LaneVector(value)(value)
 
-    Eight frames are read together: their cache misses overlap, and the target line is written once.
-    Unused lanes repeat the first frame, so that no lane ever holds rubbish.
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        undefined = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
+        single = builder.insert_element(undefined, args[0], ir.Constant(_INT32, 0))
+        return builder.shuffle_vector(single, undefined, _lane_pattern([0] * LANES))
+
+    return signature, codegen
+
+
+@intrinsic
+def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, ANN201, ARG001, PLR0913
+    """``lanes[row + i, j] = frames[first + j, start + i]`` for i, j in 0 .. 15.
+
+    ``frames`` (n, pixels) is contiguous along the pixels, of any number type; ``lanes`` is (m, LANES).
     """
-    whole = count // 8 * 8
-    for lane in range(0, whole, 8):
-        a, b = frames[first + lane], frames[first + lane + 1]
-        c, d = frames[first + lane + 2], frames[first + lane + 3]
-        e, f = frames[first + lane + 4], frames[first + lane + 5]
-        g, h = frames[first + lane + 6], frames[first + lane + 7]
-        for i in range(pixels.size):
-            p = pixels[i]
-            lanes[i, lane] = a[p]
-            lanes[i, lane + 1] = b[p]
-            lanes[i, lane + 2] = c[p]
-            lanes[i, lane + 3] = d[p]
-            lanes[i, lane + 4] = e[p]
-            lanes[i, lane + 5] = f[p]
-            lanes[i, lane + 6] = g[p]
-            lanes[i, lane + 7] = h[p]
-    for lane in range(whole, LANES):
-        frame = frames[first + lane] if lane < count else frames[first]
-        for i in range(pixels.size):
-            lanes[i, lane] = frame[pixels[i]]
+    signature = types.void(frames, first, start, lanes, row)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        source_kind, lanes_kind = signature.args[0], signature.args[3]
+        source = cgutils.create_struct_proxy(source_kind)(context, builder, value=args[0])
+        frame_stride = cgutils.unpack_tuple(builder, source.strides, 2)[0]
+        item = source_kind.dtype.bitwidth // 8
+        block = ir.VectorType(context.get_value_type(source_kind.dtype), LANES)
+        base = builder.bitcast(source.data, ir.IntType(8).as_pointer())
+        column = builder.mul(args[2], ir.Constant(_INT64, item))
+        vector = context.get_value_type(LaneVector(lanes_kind.dtype))
+        rows = []
+        for lane in range(LANES):
+            frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
+            pointer = builder.bitcast(builder.gep(base, [builder.add(frame, column)]), block.as_pointer())
+            values = builder.load(pointer)
+            values.align = item
+            rows.append(_as_vector(builder, values, source_kind.dtype, vector))
+        target = _row_pointer(context, builder, (lanes_kind, args[3]), args[4])
+        for i, values in enumerate(_transpose(builder, rows)):
+            written = builder.store(values, builder.gep(target, [ir.Constant(_INT32, i)]))
+            written.align = lanes_kind.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _define_arithmetic(operation: Callable, instruction: str) -> None:
+    """Teach numba an arithmetic operator between two vectors."""
+
+    @intrinsic
+    def apply(typingctx, left, right):  # noqa: ANN001, ANN202, ARG001
+        signature = left(left, right)
+
+        def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202, ARG001
+            return getattr(builder, instruction)(*args, flags=("contract", "nsz"))
+
+        return signature, codegen
+
+    @overload(operation, inline="always")
+    def _between_vectors(left, right):  # noqa: ANN001, ANN202
+        if isinstance(left, LaneVector) and isinstance(right, LaneVector):
+            return lambda left, right: apply(left, right)
+        return None
+
+
+for _operation, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _define_arithmetic(_operation, _instruction)
 
 
 def flat_frames(frames: np.ndarray) -> np.ndarray:
-    """View patterns (..., rows, cols) as (n, rows * cols) in native byte order; copy only when needed."""
+    """View patterns (..., rows, cols) as (n, rows * cols) in native byte order; copy only when needed.
+
+    The result is contiguous along the pixels, not always from frame to frame.
+
+    Raises
+    ------
+    TypeError
+        If the values are neither integers nor floating numbers.
+    """
     rows, cols = frames.shape[-2:]
     stack = frames.reshape(-1, rows, cols)
     if stack.dtype.kind == "b" or stack.dtype == np.float16:
         stack = stack.astype(np.uint8 if stack.dtype.kind == "b" else np.float32)
-    if stack.dtype.kind not in "iuf":
-        msg = f"patterns of dtype {frames.dtype} cannot be analysed; integers or floating numbers are needed."
+    if stack.dtype.kind not in "iuf" or stack.dtype.itemsize > 8:
+        msg = f"patterns of dtype {frames.dtype} cannot be analyzed; integers or floating numbers are needed."
         raise TypeError(msg)
     item = stack.dtype.itemsize
     whole = stack.strides[2] == item and stack.strides[1] == cols * item
@@ -111,6 +203,49 @@ def flat_frames(frames: np.ndarray) -> np.ndarray:
         return stack.reshape(stack.shape[0], rows * cols)
     shape, strides = (stack.shape[0], rows * cols), (stack.strides[0], item)
     return np.lib.stride_tricks.as_strided(stack, shape, strides, writeable=False)
+
+
+def full_blocks(flat: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Cut frames (n, pixels) into pieces of whole blocks of LANES, with how many of their frames count.
+
+    The last frames, when they do not fill a block, are copied and filled up with repetitions.
+    """
+    whole = len(flat) // LANES * LANES
+    pieces = [(flat[:whole], whole)] if whole else []
+    rest = len(flat) - whole
+    if rest:
+        pieces.append((flat[whole + np.arange(LANES) % rest], rest))
+    return pieces
+
+
+def pixel_blocks(pixels: np.ndarray, n_pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of 16 neighboring pixels that cover ``pixels``, and the row of each pixel among the lanes.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Flat pixel numbers, ascending.
+    n_pixels : int
+        Number of pixels of a frame, at least 16.
+
+    Returns
+    -------
+    starts : numpy.ndarray
+        First pixel of each block.
+    rows : numpy.ndarray
+        Where each of ``pixels`` comes to lie: block number * 16 + place in the block.
+
+    Raises
+    ------
+    ValueError
+        If a frame has fewer than 16 pixels.
+    """
+    if n_pixels < LANES:
+        msg = f"a pattern has {n_pixels} pixels; at least {LANES} are needed."
+        raise ValueError(msg)
+    numbers, which = np.unique(pixels // LANES, return_inverse=True)
+    starts = np.minimum(numbers * LANES, n_pixels - LANES)
+    return starts.astype(np.int64), which.reshape(-1) * LANES + pixels - starts[which.reshape(-1)]
 
 
 def working_type(dtype: np.dtype) -> type:

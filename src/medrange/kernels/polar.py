@@ -241,7 +241,7 @@ def polar_operator(geometry: DiffractionGeometry, grid: PolarGrid) -> PolarOpera
     order = np.lexsort((pixels, bins))
     bins, pixels, areas = bins[order], pixels[order], areas[order]
     n_bins = grid.n_k * grid.n_phi
-    area = np.bincount(bins, weights=areas, minlength=n_bins)
+    area = np.bincount(bins, weights=areas, minlength=n_bins).astype(float)
     used, columns = np.unique(pixels, return_inverse=True)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(bins, minlength=n_bins))])
     return PolarOperator(

@@ -13,7 +13,19 @@ import numpy as np
 from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.lanes import FAST, LANES, add_row, fill_lanes, flat_frames, working_type
+from medrange.kernels.lanes import (
+    FAST,
+    LANES,
+    fill_lanes,
+    flat_frames,
+    full_blocks,
+    load,
+    pixel_blocks,
+    spread,
+    store,
+    working_type,
+)
+from medrange.kernels.angular import pair_correction
 from medrange.kernels.polar import polar_operator
 
 #: Columns of the ring statistics before the powers P_1, P_2, ...
@@ -22,131 +34,175 @@ RADIAL_MEAN, RING_MEAN, VARIANCE, FIRST_POWER = 0, 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A polar operator and the tables the ring kernel needs, in one floating type."""
+    """A polar operator and the tables the kernels need, in one floating type."""
 
-    pixels: np.ndarray  # (n_used,) flat detector indices
+    starts: np.ndarray  # (n_blocks,) first pixel of each block of 16 that is read
     indptr: np.ndarray  # (n_k * n_phi + 1,)
-    columns: np.ndarray  # (n_overlaps,)
+    columns: np.ndarray  # (n_overlaps,) row among the lanes
     weights: np.ndarray  # (n_overlaps,)
     share: np.ndarray  # (n_k, n_phi) area of a bin over the area of its ring
-    is_open: np.ndarray  # (n_k, n_phi)
+    is_open: np.ndarray  # (n_k, n_phi) 1 where a bin holds an open pixel, else 0
     n_open: np.ndarray  # (n_k,)
+    corrections: dict[int, np.ndarray]  # ring -> matrix from raw powers to powers over valid pairs
+
+    @property
+    def operator(self) -> tuple[np.ndarray, ...]:
+        return self.starts, self.indptr, self.columns, self.weights
+
+    @property
+    def bins(self) -> tuple[np.ndarray, ...]:
+        return self.share, self.is_open, self.n_open
+
+    def lanes(self) -> np.ndarray:
+        """Give room for one block of frames."""
+        return np.empty((self.starts.size * LANES, LANES), dtype=self.weights.dtype)
 
 
 @lru_cache(maxsize=32)
 def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> _Plan:
     operator = polar_operator(geometry, grid)
     ring_area = operator.area.sum(axis=1, keepdims=True)
+    starts, rows = pixel_blocks(operator.pixels, geometry.shape[0] * geometry.shape[1])
+    share = np.divide(operator.area, ring_area, where=ring_area > 0, out=np.zeros_like(operator.area))
     return _Plan(
-        pixels=operator.pixels,
-        indptr=operator.indptr,
-        columns=operator.columns.astype(np.uint32),
+        starts=starts,
+        # Unsigned numbers spare the kernels a test for negative ones.
+        indptr=operator.indptr.astype(np.uint64),
+        columns=rows[operator.columns].astype(np.uint32),
         weights=operator.weights.astype(dtype),
-        share=np.divide(operator.area, ring_area, where=ring_area > 0, out=np.zeros_like(operator.area)).astype(dtype),
-        is_open=operator.is_open,
-        n_open=operator.is_open.sum(axis=1),
+        share=share.astype(dtype),
+        is_open=operator.is_open.astype(dtype),
+        n_open=operator.is_open.sum(axis=1).astype(dtype),
+        corrections={
+            int(ring): pair_correction(operator.is_open[ring]).astype(dtype)
+            for ring in np.flatnonzero(operator.is_open.any(axis=1) & ~operator.is_open.all(axis=1))
+        },
     )
 
 
 @lru_cache(maxsize=32)
 def _fourier_rows(n_phi: int, n_max: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine rows over the bins of half a turn (and the middle one of an odd number)."""
-    orders = np.arange(1, n_max + 1)[:, None]
+    """Cosines and sines (orders, bins of half a turn), for an even number of orders, at least n_max."""
+    orders = np.arange(1, n_max + n_max % 2 + 1)[:, None]
     phi = 2 * np.pi * (np.arange((n_phi + 1) // 2) + 0.5) / n_phi
     return np.cos(orders * phi).astype(dtype), np.sin(orders * phi).astype(dtype)
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def _polar_block(frames: np.ndarray, plan: tuple, lanes: np.ndarray, work: np.ndarray, out: np.ndarray) -> None:
-    pixels, indptr, columns, weights = plan
+def _read(frames: np.ndarray, first: int, starts: np.ndarray, lanes: np.ndarray) -> None:
+    for i in range(starts.size):
+        fill_lanes(frames, first, starts[i], lanes, i * LANES)
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def _bin_mean(lanes, indptr, columns, weights, b):  # noqa: ANN001, ANN202
+    """Mean intensity of bin ``b`` in each lane; 0 for an empty bin."""
+    total = spread(weights.dtype.type(0))
+    for j in range(indptr[b], indptr[b + 1]):
+        total = total + load(lanes, columns[j]) * spread(weights[j])
+    return total
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def _polar_block(frames: np.ndarray, operator: tuple, lanes: np.ndarray, out: np.ndarray) -> None:
+    starts, indptr, columns, weights = operator
+    work = np.empty((LANES, LANES), dtype=lanes.dtype)
+    n_bins = indptr.size - 1
     for first in range(0, frames.shape[0], LANES):
-        count = min(LANES, frames.shape[0] - first)
-        fill_lanes(frames, first, count, pixels, lanes)
-        for b in range(indptr.size - 1):
-            if indptr[b] == indptr[b + 1]:
-                for lane in range(count):
-                    out[first + lane, b] = np.nan
-                continue
-            add_row(lanes, columns, weights, indptr[b], indptr[b + 1], work, 0)
-            for lane in range(count):
-                out[first + lane, b] = work[0, lane]
+        _read(frames, first, starts, lanes)
+        for b0 in range(0, n_bins, LANES):
+            count = min(LANES, n_bins - b0)
+            for i in range(count):
+                store(work, i, _bin_mean(lanes, indptr, columns, weights, b0 + i))
+            for lane in range(LANES):
+                for i in range(count):
+                    out[first + lane, b0 + i] = work[i, lane]
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def _center_ring(ring: np.ndarray, share: np.ndarray, is_open: np.ndarray, n_open: int, stats: np.ndarray) -> None:
-    """Turn ring values into deviations from the open bins' mean; fill the first three statistics."""
-    for lane in range(LANES):
-        stats[0, lane] = 0
-        stats[1, lane] = 0
-        stats[2, lane] = 0
-    for b in range(ring.shape[0]):
-        for lane in range(LANES):
-            stats[0, lane] += share[b] * ring[b, lane]
-            stats[1, lane] += ring[b, lane]
-    for lane in range(LANES):
-        stats[1, lane] /= n_open
-    for b in range(ring.shape[0]):
-        if not is_open[b]:
-            continue
-        for lane in range(LANES):
-            ring[b, lane] -= stats[1, lane]
-            stats[2, lane] += ring[b, lane] * ring[b, lane]
-    for lane in range(LANES):
-        stats[2, lane] /= n_open * stats[1, lane] * stats[1, lane]
+def _moments(ring: np.ndarray, bins: tuple, i_k: int, folded: tuple, result: np.ndarray) -> None:
+    """Means and V2D of a ring of bin means, and its deviations folded about phi = 0.
 
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _fold(ring: np.ndarray, even: np.ndarray, odd: np.ndarray) -> None:
-    """Sum and difference of the bins at +phi and -phi: half the work for cosines and sines."""
+    Deviations at +phi and -phi are added (for the cosines) and subtracted (for the sines).
+    """
+    share, is_open, n_open = bins
+    even, odd = folded
     n_phi = ring.shape[0]
-    for b in range(n_phi // 2):
-        for lane in range(LANES):
-            even[b, lane] = ring[b, lane] + ring[n_phi - 1 - b, lane]
-            odd[b, lane] = ring[b, lane] - ring[n_phi - 1 - b, lane]
-    if n_phi % 2:
-        for lane in range(LANES):
-            even[n_phi // 2, lane] = ring[n_phi // 2, lane]
-            odd[n_phi // 2, lane] = 0
+    zero = n_open.dtype.type(0)
+    total, weighted, squares = spread(zero), spread(zero), spread(zero)
+    for b in range(n_phi):
+        total = total + load(ring, b)
+        weighted = weighted + load(ring, b) * spread(share[i_k, b])
+    count = spread(n_open[i_k])
+    mean = total / count
+    for b in range((n_phi + 1) // 2):
+        mirror = n_phi - 1 - b
+        here = (load(ring, b) - mean) * spread(is_open[i_k, b])
+        there = (load(ring, mirror) - mean) * spread(is_open[i_k, mirror])
+        squares = squares + here * here
+        if mirror == b:
+            store(even, b, here)
+            store(odd, b, spread(zero))
+        else:
+            squares = squares + there * there
+            store(even, b, here + there)
+            store(odd, b, here - there)
+    store(result, 0, weighted)
+    store(result, 1, mean)
+    store(result, 2, squares / (count * mean * mean))
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def _powers(folded: tuple, fourier: tuple, n_phi: int, count: float, result: np.ndarray) -> None:
+    """``c_n |D_n|^2/(N N_open <y>^2)`` from the folded deviations, two orders at a time; rows 3, 4, ..."""
+    even, odd = folded
+    cosines, sines = fourier
+    zero = cosines.dtype.type(0)
+    mean = load(result, 1)
+    inverse = spread(cosines.dtype.type(1)) / (spread(cosines.dtype.type(n_phi)) * spread(count) * mean * mean)
+    for n in range(0, cosines.shape[0], 2):
+        real_a, imag_a, real_b, imag_b = spread(zero), spread(zero), spread(zero), spread(zero)
+        for b in range(even.shape[0]):
+            e, o = load(even, b), load(odd, b)
+            real_a = real_a + e * spread(cosines[n, b])
+            imag_a = imag_a + o * spread(sines[n, b])
+            real_b = real_b + e * spread(cosines[n + 1, b])
+            imag_b = imag_b + o * spread(sines[n + 1, b])
+        # +n and -n count together; at n = n_phi / 2 they are the same.
+        both_a = cosines.dtype.type(1 if 2 * (n + 1) == n_phi else 2)
+        both_b = cosines.dtype.type(1 if 2 * (n + 2) == n_phi else 2)
+        store(result, 3 + n, (real_a * real_a + imag_a * imag_a) * inverse * spread(both_a))
+        store(result, 4 + n, (real_b * real_b + imag_b * imag_b) * inverse * spread(both_b))
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
 def _ring_block(
-    frames: np.ndarray, plan: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
+    frames: np.ndarray, operator: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
 ) -> None:
-    pixels, indptr, columns, weights = plan
-    share, is_open, n_open = bins
-    cosines, sines, indices = fourier
-    n_k, n_phi = share.shape
-    n_max, half = cosines.shape
-    cosine_rows, sine_rows = cosines.ravel(), sines.ravel()
+    starts, indptr, columns, weights = operator
+    n_k, n_phi = bins[0].shape
+    half = (n_phi + 1) // 2
     ring = np.empty((n_phi, LANES), dtype=lanes.dtype)
-    even = np.empty((half, LANES), dtype=lanes.dtype)
-    odd = np.empty((half, LANES), dtype=lanes.dtype)
-    stats = np.empty((3, LANES), dtype=lanes.dtype)
-    part = np.empty((2, LANES), dtype=lanes.dtype)
+    folded = (np.empty((half, LANES), dtype=lanes.dtype), np.empty((half, LANES), dtype=lanes.dtype))
+    # Whole blocks of 16 statistics, so that they can be turned back to frames as vectors.
+    n_out = out.shape[2]
+    result = np.zeros((n_out, LANES), dtype=lanes.dtype)
+    turned = np.empty((LANES, LANES), dtype=lanes.dtype)
     for first in range(0, frames.shape[0], LANES):
-        count = min(LANES, frames.shape[0] - first)
-        fill_lanes(frames, first, count, pixels, lanes)
+        _read(frames, first, starts, lanes)
         for i_k in range(n_k):
-            if n_open[i_k] == 0:
-                out[first : first + count, i_k, :] = np.nan
+            if bins[2][i_k] == 0:
+                out[first : first + LANES, i_k, :] = np.nan
                 continue
             for b in range(n_phi):
-                row = i_k * n_phi + b
-                add_row(lanes, columns, weights, indptr[row], indptr[row + 1], ring, b)
-            _center_ring(ring, share[i_k], is_open[i_k], n_open[i_k], stats)
-            _fold(ring, even, odd)
-            for lane in range(count):
-                for s in range(3):
-                    out[first + lane, i_k, s] = stats[s, lane]
-            for n in range(n_max):
-                add_row(even, indices, cosine_rows, n * half, (n + 1) * half, part, 0)
-                add_row(odd, indices, sine_rows, n * half, (n + 1) * half, part, 1)
-                both_signs = 1.0 if 2 * (n + 1) == n_phi else 2.0
-                scale = both_signs / (n_phi * n_open[i_k])
-                for lane in range(count):
-                    power = part[0, lane] * part[0, lane] + part[1, lane] * part[1, lane]
-                    out[first + lane, i_k, 3 + n] = scale * power / (stats[1, lane] * stats[1, lane])
+                store(ring, b, _bin_mean(lanes, indptr, columns, weights, i_k * n_phi + b))
+            _moments(ring, bins, i_k, folded, result)
+            _powers(folded, fourier, n_phi, bins[2][i_k], result)
+            for s in range(0, n_out, LANES):
+                fill_lanes(result, s, 0, turned, 0)
+                for lane in range(LANES):
+                    for i in range(LANES):
+                        out[first + lane, i_k, s + i] = turned[lane, i]
 
 
 def polar_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
@@ -176,11 +232,16 @@ def polar_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGr
     flat = flat_frames(frames)
     dtype = working_type(flat.dtype)
     plan = _plan(geometry, grid, dtype)
-    out = np.empty((flat.shape[0], grid.n_k * grid.n_phi), dtype=dtype)
-    lanes = np.empty((plan.pixels.size, LANES), dtype=dtype)
-    work = np.empty((1, LANES), dtype=dtype)
-    _polar_block(flat, (plan.pixels, plan.indptr, plan.columns, plan.weights), lanes, work, out)
-    return out.reshape(-1, grid.n_k, grid.n_phi)
+    lanes = plan.lanes()
+    pieces = []
+    for block, count in full_blocks(flat):
+        piece = np.empty((len(block), grid.n_k * grid.n_phi), dtype=dtype)
+        _polar_block(block, plan.operator, lanes, piece)
+        pieces.append(piece[:count])
+    out = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty((0, grid.n_k * grid.n_phi), dtype)])
+    out = out.reshape(-1, grid.n_k, grid.n_phi)
+    out[:, plan.is_open == 0] = np.nan
+    return out
 
 
 def ring_statistics(
@@ -188,9 +249,10 @@ def ring_statistics(
 ) -> np.ndarray:
     """Means, V2D and P_n of every ring of every pattern, in one pass over the pixels.
 
-    With y_b the mean intensity in azimuthal bin b, the sums over the open bins and f their share,
-    ``V2D = <(y - <y>)^2>/<y>^2`` and ``P_n = c_n |1/N sum (y_b - <y>) exp(-i n phi_b)|^2 / (f <y>^2)``,
-    where c_n = 2 counts +n and -n together (1 at n = N/2); without masked bins the P_n add up to V2D.
+    With y_b the mean intensity in azimuthal bin b and means over the open bins,
+    ``V2D = <(y - <y>)^2>/<y>^2`` and ``P_n = c_n |1/N sum (y_b - <y>) exp(-i n phi_b)|^2/<y>^2``, where
+    c_n = 2 counts +n and -n together (1 at n = N/2); the P_n add up to V2D. Rings with masked bins are
+    corrected for the missing pairs as in :func:`medrange.kernels.angular.angular_power`.
 
     Parameters
     ----------
@@ -227,11 +289,19 @@ def ring_statistics(
     flat = flat_frames(frames)
     dtype = working_type(flat.dtype)
     plan = _plan(geometry, grid, dtype)
-    cosines, sines = _fourier_rows(grid.n_phi, n_max, dtype)
-    indices = np.tile(np.arange(cosines.shape[1], dtype=np.uint32), n_max)
-    out = np.empty((flat.shape[0], grid.n_k, FIRST_POWER + n_max), dtype=dtype)
-    lanes = np.empty((plan.pixels.size, LANES), dtype=dtype)
-    operator = (plan.pixels, plan.indptr, plan.columns, plan.weights)
-    bins = (plan.share, plan.is_open, plan.n_open)
-    _ring_block(flat, operator, bins, (cosines, sines, indices), lanes, out)
-    return out
+    # Closed bins mix the orders: then all are needed.
+    fourier = _fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
+    padded = -(-(FIRST_POWER + len(fourier[0])) // LANES) * LANES
+    out = np.empty((len(flat), grid.n_k, padded), dtype=dtype)
+    lanes = plan.lanes()
+    start = 0
+    for block, count in full_blocks(flat):
+        piece = out[start : start + count] if count == len(block) else np.empty((len(block), *out.shape[1:]), dtype)
+        _ring_block(block, plan.operator, plan.bins, fourier, lanes, piece)
+        if count < len(block):
+            out[start:] = piece[:count]
+        start += count
+    powers = slice(FIRST_POWER, FIRST_POWER + limit)
+    for ring, correction in plan.corrections.items():
+        out[:, ring, powers] = out[:, ring, powers] @ correction.T
+    return out[:, :, : FIRST_POWER + n_max]

@@ -213,9 +213,7 @@ def plot_hotspots(
         _check_shape(background.shape, labels.shape, "background map")
     ax, new = (_new_axes(frame)[0], True) if ax is None else (ax, False)
     _draw(ax, background, frame, cmap=cmap, label=label)
-    ax.add_collection(
-        LineCollection(_region_edges(labels, frame), colors=ACCENT_COLOR, linewidths=1.0, zorder=3)
-    )
+    ax.add_collection(LineCollection(_region_edges(labels, frame), colors=ACCENT_COLOR, linewidths=1.0, zorder=3))
     _finish_frame(ax, frame, scale_bar=True)
     ax.set_title(_hotspot_title(hotspots, order))
     return settle(ax) if new else ax
@@ -238,9 +236,7 @@ def _chosen_order(hotspots: Hotspots, n: int | str | None) -> Hashable:
     if n is None:
         return "sum" if "sum" in orders else orders[0]
     if n not in orders:
-        msg = (
-            f"no hotspots were looked for in the map n = {n!r}; analyzed maps: {', '.join(map(str, orders))}."
-        )
+        msg = f"no hotspots were looked for in the map n = {n!r}; analyzed maps: {', '.join(map(str, orders))}."
         raise ValueError(msg)
     return n
 
@@ -335,9 +331,7 @@ def _draw(
         interpolation="nearest",
     )
     below, above = bool((finite < low).any()), bool((finite > high).any())
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
-        (below, above), "both"
-    )
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
     bar = ax.figure.colorbar(image, ax=ax, extend=extend, extendfrac=0.03, fraction=0.046, pad=0.03)
     bar.set_label(label)
     return image
@@ -375,9 +369,7 @@ def _finish_frame(ax: Axes, frame: MapFrame, *, scale_bar: bool) -> None:
 def _new_axes(frame: MapFrame, rows: int = 1, columns: int = 1) -> np.ndarray:
     """Axes of a new figure sized for maps of this frame, flat."""
     width, height = frame.panel_size
-    _, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False
-    )
+    _, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False)
     return axes.ravel()
 
 

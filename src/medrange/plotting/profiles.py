@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from medrange.signals.order_map import OrderMap
     from medrange.signals.profiles import RadialProfile
 
+#: Percentiles at the ends of the colors of a spectrum: the even direct beam must not take up the range.
+_SPECTRUM_RANGE = (15.0, 99.5)
+
 
 @mpl.rc_context(STYLE)
 def plot_power_spectrum(
@@ -54,7 +57,8 @@ def plot_power_spectrum(
     ----------
     source : OrderMap, MROResult or two-dimensional signal
         Maps (n | y, x), averaged here over the scan; or the scan-averaged spectrum with axes named ``n`` and
-        ``k``, of which the ring nearest to ``k`` is drawn; or a result, whose spectrum is drawn at its ``k``.
+        ``k``, of which the ring nearest to ``k`` is drawn; or a result, whose spectrum is drawn at its ``k``
+        (its maps, when it has no spectrum).
     k : float, optional
         Ring of a spectrum, in the unit of its k axis.
     ax : matplotlib.axes.Axes, optional
@@ -78,7 +82,7 @@ def plot_power_spectrum(
     """
     if hasattr(source, "spectrum"):
         k = source.parameters["k"] if k is None else k
-        source = source.spectrum
+        source = source.power if source.spectrum is None else source.spectrum
     title = "scan average"
     if source.axes_manager.navigation_dimension == 1:
         orders = np.rint(source.axes_manager.navigation_axes[0].axis).astype(int)
@@ -153,7 +157,7 @@ def plot_spectrum(
         orders,
         data.T,
         cmap=mpl.colormaps[cmap].with_extremes(bad=MISSING_COLOR),
-        norm=LogNorm(*np.percentile(data.compressed(), (1, 99.5))) if data.count() else None,
+        norm=LogNorm(*np.percentile(data.compressed(), _SPECTRUM_RANGE)) if data.count() else None,
         shading="nearest",
         rasterized=True,
     )
@@ -200,7 +204,7 @@ def plot_radial_profile(
     if band is not None:
         ax.axvspan(*band, color=ACCENT_COLOR, alpha=0.25, linewidth=0, label="analyzed band")
         ax.legend()
-    ax.set_xlim(left=max(0.0, float(k_axis.axis[0])), right=float(k_axis.axis[-1]))
+    ax.set_xlim(left=0.0, right=float(k_axis.axis[-1]))
     ax.set_xlabel(axis_label("k", k_axis.units))
     ax.set_ylabel("mean intensity")
     return settle(ax) if new else ax
@@ -312,9 +316,7 @@ def plot_autocorrelation(
 def _mean_of_valid(values: np.ndarray) -> np.ndarray:
     """Mean over the rows of (rows, columns) without NaN; a column without a value stays NaN, silently."""
     counts = np.isfinite(values).sum(axis=0)
-    return np.divide(
-        np.nansum(values, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0
-    )
+    return np.divide(np.nansum(values, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
 
 
 def _draw_bars(ax: Axes, summary: pd.DataFrame, column: str) -> None:

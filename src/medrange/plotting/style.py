@@ -72,9 +72,7 @@ class MapFrame:
         return cls((left, right, bottom, top), standard_units(x.units) or "px")
 
     @classmethod
-    def of_grid(
-        cls, shape: tuple[int, int], pixel_size: tuple[float, float], origin: tuple[float, float]
-    ) -> MapFrame:
+    def of_grid(cls, shape: tuple[int, int], pixel_size: tuple[float, float], origin: tuple[float, float]) -> MapFrame:
         """Frame of an array of ``shape`` (rows, columns), ``pixel_size`` and ``origin`` as (y, x) in nm."""
         (rows, columns), (dy, dx), (y, x) = shape, pixel_size, origin
         edges = (x - dx / 2, x + (columns - 0.5) * dx, y + (rows - 0.5) * dy, y - dy / 2)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.mro_result import MROResult
 
+#: More regions than this would make the page heavy.
+_MOST_REGIONS = 500
 _PACKAGES = (
     "medrange",
     "numpy",
@@ -96,6 +98,8 @@ def write_maps_report(
     ------
     FileNotFoundError
         If the source does not exist.
+    ValueError
+        If the result is not computed, or has no spectrum and profile.
 
     Examples
     --------
@@ -103,12 +107,15 @@ def write_maps_report(
     ...     result, result.power.hotspots(), result.power.autocorrelation(), folder="out", source="scan.xml"
     ... )  # doctest: +SKIP
     """
+    if result.spectrum is None or result.profile is None:
+        msg = "the result has no spectrum and profile; run medium_range_order with k_resolved=True."
+        raise ValueError(msg)
+    summary = result.summary().reset_index()
     folder = Path(folder)
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     inputs = _inputs_table(sources)
     figures = write_figures(result, hotspots, autocorrelation, folder / "figures")
     overlap = result.power.overlap_with(result.variance, hotspots.parameters["threshold"])
-    summary = result.summary().reset_index()
     tables = [
         *hotspots.save(folder / "tables"),
         *autocorrelation.save(folder / "tables" / "autocorrelation.csv"),
@@ -126,7 +133,7 @@ def write_maps_report(
             _hotspots_section(figures, hotspots, overlap),
             _autocorrelation_section(figures, autocorrelation),
             _diffraction_section(figures),
-            _making_section(result, settings or {}, inputs),
+            _making_section({**(settings or {}), **result.parameters, **hotspots.parameters}, inputs),
         ],
         warnings=[*warnings, *_result_warnings(result, hotspots)],
     )
@@ -188,9 +195,18 @@ def _hotspots_section(figures: Mapping[str, Path], hotspots: Hotspots, overlap: 
                 "chance, and the share of the V2D hotspots covered by those of the order.",
             ),
             Table(shared, "Share of the hotspot area of the row's order that lies in hotspots of the column's."),
-            Table(hotspots.table, "All regions."),
+            _regions_table(hotspots.table),
         ),
     )
+
+
+def _regions_table(table: pd.DataFrame) -> Table:
+    """List all regions, or the largest where they are many."""
+    if len(table) <= _MOST_REGIONS:
+        return Table(table, "All regions.")
+    largest = table.nlargest(_MOST_REGIONS, "area")
+    largest.attrs = table.attrs
+    return Table(largest, f"The {_MOST_REGIONS} largest of {len(table)} regions; all are in tables/hotspots.csv.")
 
 
 def _autocorrelation_section(figures: Mapping[str, Path], autocorrelation: Autocorrelation) -> Section:
@@ -225,8 +241,7 @@ def _diffraction_section(figures: Mapping[str, Path]) -> Section:
     )
 
 
-def _making_section(result: MROResult, settings: Mapping[str, object], inputs: pd.DataFrame) -> Section:
-    parameters = {**settings, **result.parameters}
+def _making_section(parameters: Mapping[str, object], inputs: pd.DataFrame) -> Section:
     rows = [(name.replace("_", " "), _as_text(value)) for name, value in parameters.items()]
     versions = [("Python", platform.python_version())]
     versions += [(name, metadata.version(name)) for name in _PACKAGES]
@@ -241,14 +256,12 @@ def _making_section(result: MROResult, settings: Mapping[str, object], inputs: p
 
 
 def _inputs_table(sources: Sequence[str | Path]) -> pd.DataFrame:
-    """One row per input file: name, size, checksum and what it was taken of."""
-    prints = [fingerprint(source) for source in sources]
-    table = pd.DataFrame(
-        [(str(item.path), item.size, item.sha256, item.hashed) for item in prints],
-        columns=["file", "size", "SHA-256", "hashed"],
-    )
-    table.attrs["units"] = {"size": "bytes"}
-    return table
+    """Name, size and checksum of every input file, and what the checksum was taken of."""
+    rows = []
+    for item in map(fingerprint, sources):
+        rows += [("file", str(item.path)), ("size", f"{item.size} bytes")]
+        rows += [("SHA-256", item.sha256), ("hashed", item.hashed)]
+    return pd.DataFrame(rows, columns=["input", "value"])
 
 
 def _as_text(value: object) -> object:

@@ -165,9 +165,9 @@ def analyze_scan(
     settings |= _center(signal, options)
     tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
     factor = unit_factor("1/nm", signal_axes(signal)[0].units)
-    result = signal.medium_range_order(
-        options.k * factor, options.width * factor, orders=options.orders, n_phi=options.n_phi
-    )
+    k, width = options.k * factor, options.width * factor
+    _check_band(signal, k, width)
+    result = signal.medium_range_order(k, width, orders=options.orders, n_phi=options.n_phi)
     result.compute(show_progressbar=show_progressbar)
     tell("measuring hotspots and their correlation")
     hotspots = result.power.hotspots(
@@ -264,6 +264,27 @@ def _center(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
         origin = "fitted to the direct beam"
     row, column = pixel_center(signal)
     return {"center (row, column)": f"{row:.2f}, {column:.2f} px, {origin}"}
+
+
+def _check_band(signal: Nanodiffraction, k: float, width: float) -> None:
+    """Refuse a band off the detector; warn of one that the detector cuts."""
+    geometry = signal.geometry
+    in_band = np.abs(geometry.k_of_pixels() - k) <= width / 2
+    if geometry.mask is not None:
+        in_band &= ~geometry.mask
+    units = geometry.k_units
+    if width > 0 and not in_band.any():
+        msg = (
+            f"no detector pixel lies in the band k = {k:g} +- {width / 2:g} {units}; full circles on the detector "
+            f"reach k = {geometry.k_max:.3g} {units}. Check --k, --width, --k-step and --mask."
+        )
+        raise ValueError(msg)
+    if k + width / 2 > geometry.k_max:
+        warnings.warn(
+            f"the band reaches k = {k + width / 2:g} {units}, beyond the last full circle on the detector at "
+            f"{geometry.k_max:.3g} {units}: some azimuths are missing.",
+            stacklevel=2,
+        )
 
 
 def _sources(signal: Nanodiffraction, path: Path) -> tuple[Path, ...]:

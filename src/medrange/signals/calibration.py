@@ -58,10 +58,10 @@ def window_mask(signal: BaseSignal) -> np.ndarray | None:
     start = np.array(_window_start(signal))
     first = np.rint(start).astype(int)
     sizes = [axis.size for axis in signal_axes(signal)]
-    stored = signal.metadata.get_item(f"{_NODE}.mask_scale")
-    scale = _scale_in(signal, stored[1]) if stored else 0.0
+    stored = float(signal.metadata.get_item(f"{_NODE}.mask_k_step"))
+    scale = _scale_in(signal, signal.metadata.get_item(f"{_NODE}.mask_k_units"))
     fits = np.abs(start - first).max() < 1e-3 and (first >= 0).all() and (first + sizes <= mask.shape).all()
-    if not fits or not np.isclose(scale, stored[0], rtol=1e-6):
+    if not fits or not np.isclose(scale, stored, rtol=1e-6):
         msg = (
             f"the mask was set for a detector of {mask.shape[0]} x {mask.shape[1]} px and does not fit the signal "
             f"of {sizes[0]} x {sizes[1]} px (binned, shifted or padded since); call set_mask again."
@@ -144,7 +144,7 @@ def write_k_scale(signal: BaseSignal, k_step: float, k_units: str) -> None:
         axis.scale = k_step
         axis.units = units
     if signal.metadata.has_item(f"{_NODE}.mask"):
-        signal.metadata.set_item(f"{_NODE}.mask_scale", [float(k_step), units])
+        _write_mask_scale(signal)
 
 
 def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
@@ -161,14 +161,19 @@ def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
     if mask.all():
         msg = "the mask excludes every pixel; True means excluded - was ~mask meant?"
         raise ValueError(msg)
-    axis = signal_axes(signal)[0]
-    units = standard_units(axis.units) or ""
-    row, col = pixel_center(signal) or (0.0, 0.0)
-    if _is_centered(signal):
+    center = pixel_center(signal)
+    if center is not None:
         # From here on the detector is the frame the mask was drawn in.
-        signal.metadata.set_item(f"{_NODE}.center", [row, col])
+        signal.metadata.set_item(f"{_NODE}.center", list(center))
     signal.metadata.set_item(f"{_NODE}.mask", mask.copy())
-    signal.metadata.set_item(f"{_NODE}.mask_scale", [float(axis.scale), units])
+    _write_mask_scale(signal)
+
+
+def _write_mask_scale(signal: BaseSignal) -> None:
+    """Record the pixel size the mask belongs to; a binned signal is known by it."""
+    axis = signal_axes(signal)[0]
+    signal.metadata.set_item(f"{_NODE}.mask_k_step", float(axis.scale))
+    signal.metadata.set_item(f"{_NODE}.mask_k_units", standard_units(axis.units) or "")
 
 
 def write_scan_scale(signal: BaseSignal, scan_step: float | tuple[float, float] | None, scan_units: str) -> None:

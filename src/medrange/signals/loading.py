@@ -12,9 +12,6 @@ from hyperspy.signals import Signal2D
 from medrange import io
 from medrange.signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
 
-# Detector rows summed for the navigator of a raw file: a few pages of each pattern instead of all.
-_NAVIGATOR_ROWS = 8
-
 
 def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffraction:
     """Open a 4D-STEM scan of nanodiffraction patterns.
@@ -29,7 +26,7 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
         The file; of a pair (.xml/.raw, .mib/.hdr) either one.
     lazy : bool
         Read patterns only when they are needed, in blocks of the scan. A lazy signal of a raw file comes
-        with a navigator made from a few detector rows of each pattern.
+        with a navigator made from a strip of each pattern.
     **reading
         ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``: see
         :func:`medrange.io.read`.
@@ -52,7 +49,7 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     >>> mr.load(mr.datasets.sample_scan("empad"), lazy=True).axes_manager.signal_shape
     (128, 128)
     """
-    record = io.read(path, lazy=lazy, **reading)
+    record = io.read(path, lazy=lazy, navigator=lazy, **reading)
     is_lazy = isinstance(record["data"], da.Array)
     signal = (LazyNanodiffraction if is_lazy else Nanodiffraction)(
         record["data"],
@@ -60,17 +57,17 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
         metadata=record["metadata"],
         original_metadata=record["original_metadata"],
     )
-    if is_lazy and signal.navigator is None and signal.axes_manager.navigation_dimension == 2:
-        strip = io.detector_rows(path, _NAVIGATOR_ROWS, **reading)
-        if strip is not None:
-            signal.navigator = _navigator(signal, strip)
+    if record["metadata"]["Signal"]["signal_type"] != Nanodiffraction._signal_type:
+        signal.set_signal_type(record["metadata"]["Signal"]["signal_type"])
+    if "navigator" in record:
+        signal.navigator = _navigator(signal, record["navigator"])
     return signal
 
 
-def _navigator(signal: Nanodiffraction, strip: np.ndarray) -> Signal2D:
-    """Image over the scan that ``plot()`` shows, from some detector rows (y, x, rows, columns)."""
-    image = Signal2D(strip.sum(axis=(-2, -1), dtype=np.float64))
-    image.metadata.General.title = f"{_NAVIGATOR_ROWS} detector rows of each pattern"
-    for own, axis in zip(image.axes_manager.signal_axes, signal.axes_manager.navigation_axes, strict=True):
+def _navigator(signal: Nanodiffraction, image: np.ndarray) -> Signal2D:
+    """Image over the scan that ``plot()`` shows instead of reading every pattern."""
+    navigator = Signal2D(image)
+    navigator.metadata.General.title = "sum of a strip of each pattern"
+    for own, axis in zip(navigator.axes_manager.signal_axes, signal.axes_manager.navigation_axes, strict=True):
         own.name, own.scale, own.offset, own.units = axis.name, axis.scale, axis.offset, axis.units
-    return image
+    return navigator

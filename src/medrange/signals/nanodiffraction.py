@@ -11,6 +11,7 @@ from hyperspy.signal import BaseSignal
 from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
+from medrange.kernels.polar import polar_operator
 from medrange.kernels.rings import FIRST_POWER, VARIANCE, working_type
 from medrange.kernels.virtual import circular_aperture
 from medrange.signals import blocks, calibration
@@ -123,13 +124,13 @@ class Nanodiffraction(Signal2D):
 
     def annular_dark_field(self, k: float, width: float) -> Signal2D:
         """Image of the mean intensity in the annulus of radius k and full width ``width``."""
-        profile = self._radial(PolarGrid.band(k, width, 1))
+        profile = self._radial(self._band(k, width, 1))
         parameters = {"k": k, "width": width}
         return self._map(_IMAGES, profile[..., 0], "annular_dark_field", parameters, "annular dark field")
 
     def dark_field_series(self, k: float, width: float, *, n_phi: int = 36) -> Signal2D:
         """Dark-field images of ``n_phi`` azimuthal bins of a ring, (phi | y, x); their variance is V2D."""
-        grid = PolarGrid.band(k, width, n_phi)
+        grid = self._band(k, width, n_phi)
         function = partial(blocks.dark_fields, geometry=self.geometry, grid=grid)
         (data,) = map_frames(self.data, function, [Output((n_phi,), self._dtype)], label="dark fields")
         data = np.moveaxis(data, -1, 0)
@@ -152,7 +153,7 @@ class Nanodiffraction(Signal2D):
         OrderMap
             (| y, x), dimensionless; NaN where the ring holds no intensity. See [Im2018]_.
         """
-        data = self._ring_maps(PolarGrid.band(k, width, n_phi))[..., 0, VARIANCE]
+        data = self._ring_maps(self._band(k, width, n_phi))[..., 0, VARIANCE]
         return self._map(_MAPS, data, "variance_map", {"k": k, "width": width, "n_phi": n_phi}, "V2D")
 
     def angular_power_map(
@@ -187,7 +188,7 @@ class Nanodiffraction(Signal2D):
             (n | y, x), or (n, k | y, x). Even orders are strong in any thin sample. See [Im2018]_.
         """
         orders = checked_orders(orders, n_phi)
-        band = PolarGrid.band(k, width, n_phi)
+        band = self._band(k, width, n_phi)
         n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
         grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
         columns = [FIRST_POWER + n - 1 for n in orders]
@@ -215,7 +216,7 @@ class Nanodiffraction(Signal2D):
         Signal1D or Signal2D
             (y, x | dphi), or (y, x | dphi, k) with ``k_resolved``. See [Wochner2009]_.
         """
-        band = PolarGrid.band(k, width, n_phi)
+        band = self._band(k, width, n_phi)
         n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
         grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
         function = partial(blocks.correlations, geometry=self.geometry, grid=grid, dtype=self._dtype)
@@ -313,11 +314,22 @@ class Nanodiffraction(Signal2D):
         """
         orders = checked_orders(orders, n_phi)
         rings = self._rings(n_phi, None, None) if k_resolved else None
-        return analyze(self, PolarGrid.band(k, width, n_phi), rings, orders=orders, k=k, width=width)
+        return analyze(self, self._band(k, width, n_phi), rings, orders=orders, k=k, width=width)
 
     @property
     def _dtype(self) -> type:
         return working_type(self.data.dtype)
+
+    def _band(self, k: float, width: float, n_phi: int) -> PolarGrid:
+        """One ring, refused where no open detector pixel lies in it."""
+        geometry, band = self.geometry, PolarGrid.band(k, width, n_phi)
+        if not polar_operator(geometry, band).is_open.any():
+            msg = (
+                f"no open detector pixel lies in the ring k = {k:g} {geometry.k_units}, width {width:g}; full "
+                f"circles on the detector reach to k = {geometry.k_max:.3g} {geometry.k_units}."
+            )
+            raise ValueError(msg)
+        return band
 
     def _rings(self, n_phi: int, k_step: float | None, k_max: float | None) -> PolarGrid:
         geometry = self.geometry

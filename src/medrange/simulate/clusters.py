@@ -100,7 +100,8 @@ def cluster_positions(cluster: Cluster) -> np.ndarray:
     radius = cluster.diameter / 2
     build = _decagonal if cluster.kind == "decagonal" else _bcc
     points = build(cluster, radius)
-    points = points[np.sum(points**2, axis=1) <= radius**2]
+    # The margin keeps atoms that lie on the surface but for rounding.
+    points = points[np.sum(points**2, axis=1) <= radius**2 + 1e-6]
     angle = np.deg2rad(cluster.in_plane_angle_deg)
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = points.T
