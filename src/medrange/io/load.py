@@ -35,7 +35,7 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def read(  # noqa: PLR0913 -- each keyword is a fact about files that users must be able to state
+def read(
     path: str | Path,
     *,
     lazy: bool = False,

@@ -77,7 +77,7 @@ def _as_vector(builder: ir.IRBuilder, values: ir.Value, source: types.Number, ve
 
 
 @intrinsic
-def load(typingctx, array, row):  # noqa: ANN001, ANN201, ARG001
+def load(typingctx, array, row):  # noqa: ANN001, ANN201
     """Row of a C-ordered array (n, LANES) as a vector; the row number must not be negative."""
     signature = LaneVector(array.dtype)(array, row)
 
@@ -91,7 +91,7 @@ def load(typingctx, array, row):  # noqa: ANN001, ANN201, ARG001
 
 
 @intrinsic
-def store(typingctx, array, row, value):  # noqa: ANN001, ANN201, ARG001
+def store(typingctx, array, row, value):  # noqa: ANN001, ANN201
     """Write a vector into a row of a C-ordered array (n, LANES)."""
     signature = types.void(array, row, value)
 
@@ -105,7 +105,7 @@ def store(typingctx, array, row, value):  # noqa: ANN001, ANN201, ARG001
 
 
 @intrinsic
-def spread(typingctx, value):  # noqa: ANN001, ANN201, ARG001
+def spread(typingctx, value):  # noqa: ANN001, ANN201
     """One floating value in every lane."""
     signature = LaneVector(value)(value)
 
@@ -118,7 +118,7 @@ def spread(typingctx, value):  # noqa: ANN001, ANN201, ARG001
 
 
 @intrinsic
-def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, ANN201, ARG001, PLR0913
+def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, ANN201
     """``lanes[row + i, j] = frames[first + j, start + i]`` for i, j in 0 .. 15.
 
     ``frames`` (n, pixels) is contiguous along the pixels, of any number type; ``lanes`` is (m, LANES).
@@ -154,10 +154,10 @@ def _define_arithmetic(operation: Callable, instruction: str) -> None:
     """Teach numba an arithmetic operator between two vectors."""
 
     @intrinsic
-    def apply(typingctx, left, right):  # noqa: ANN001, ANN202, ARG001
+    def apply(typingctx, left, right):  # noqa: ANN001, ANN202
         signature = left(left, right)
 
-        def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202, ARG001
+        def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
             return getattr(builder, instruction)(*args, flags=("contract", "nsz"))
 
         return signature, codegen

@@ -13,20 +13,10 @@ import numpy as np
 from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.lanes import (
-    FAST,
-    LANES,
-    fill_lanes,
-    flat_frames,
-    full_blocks,
-    load,
-    pixel_blocks,
-    spread,
-    store,
-    working_type,
-)
 from medrange.kernels.angular import pair_correction
+from medrange.kernels.lanes import FAST, LANES, fill_lanes, flat_frames, full_blocks, load, spread, store, working_type
 from medrange.kernels.polar import polar_operator
+from medrange.kernels.rows import apply_rows, lanes_for, read_block, row_sum, sparse_rows
 
 #: Columns of the ring statistics before the powers P_1, P_2, ...
 RADIAL_MEAN, RING_MEAN, VARIANCE, FIRST_POWER = 0, 1, 2, 3
@@ -36,40 +26,22 @@ RADIAL_MEAN, RING_MEAN, VARIANCE, FIRST_POWER = 0, 1, 2, 3
 class _Plan:
     """A polar operator and the tables the kernels need, in one floating type."""
 
-    starts: np.ndarray  # (n_blocks,) first pixel of each block of 16 that is read
-    indptr: np.ndarray  # (n_k * n_phi + 1,)
-    columns: np.ndarray  # (n_overlaps,) row among the lanes
-    weights: np.ndarray  # (n_overlaps,)
+    rows: tuple[np.ndarray, ...]  # one sparse row per bin
     share: np.ndarray  # (n_k, n_phi) area of a bin over the area of its ring
     is_open: np.ndarray  # (n_k, n_phi) 1 where a bin holds an open pixel, else 0
     n_open: np.ndarray  # (n_k,)
     corrections: dict[int, np.ndarray]  # ring -> matrix from raw powers to powers over valid pairs
-
-    @property
-    def operator(self) -> tuple[np.ndarray, ...]:
-        return self.starts, self.indptr, self.columns, self.weights
-
-    @property
-    def bins(self) -> tuple[np.ndarray, ...]:
-        return self.share, self.is_open, self.n_open
-
-    def lanes(self) -> np.ndarray:
-        """Give room for one block of frames."""
-        return np.empty((self.starts.size * LANES, LANES), dtype=self.weights.dtype)
 
 
 @lru_cache(maxsize=32)
 def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> _Plan:
     operator = polar_operator(geometry, grid)
     ring_area = operator.area.sum(axis=1, keepdims=True)
-    starts, rows = pixel_blocks(operator.pixels, geometry.shape[0] * geometry.shape[1])
     share = np.divide(operator.area, ring_area, where=ring_area > 0, out=np.zeros_like(operator.area))
+    n_pixels = geometry.shape[0] * geometry.shape[1]
+    weights = operator.weights.astype(dtype)
     return _Plan(
-        starts=starts,
-        # Unsigned numbers spare the kernels a test for negative ones.
-        indptr=operator.indptr.astype(np.uint64),
-        columns=rows[operator.columns].astype(np.uint32),
-        weights=operator.weights.astype(dtype),
+        rows=sparse_rows(operator.pixels, operator.indptr, operator.columns, weights, n_pixels),
         share=share.astype(dtype),
         is_open=operator.is_open.astype(dtype),
         n_open=operator.is_open.sum(axis=1).astype(dtype),
@@ -86,37 +58,6 @@ def _fourier_rows(n_phi: int, n_max: int, dtype: type) -> tuple[np.ndarray, np.n
     orders = np.arange(1, n_max + n_max % 2 + 1)[:, None]
     phi = 2 * np.pi * (np.arange((n_phi + 1) // 2) + 0.5) / n_phi
     return np.cos(orders * phi).astype(dtype), np.sin(orders * phi).astype(dtype)
-
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _read(frames: np.ndarray, first: int, starts: np.ndarray, lanes: np.ndarray) -> None:
-    for i in range(starts.size):
-        fill_lanes(frames, first, starts[i], lanes, i * LANES)
-
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _bin_mean(lanes, indptr, columns, weights, b):  # noqa: ANN001, ANN202
-    """Mean intensity of bin ``b`` in each lane; 0 for an empty bin."""
-    total = spread(weights.dtype.type(0))
-    for j in range(indptr[b], indptr[b + 1]):
-        total = total + load(lanes, columns[j]) * spread(weights[j])
-    return total
-
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _polar_block(frames: np.ndarray, operator: tuple, lanes: np.ndarray, out: np.ndarray) -> None:
-    starts, indptr, columns, weights = operator
-    work = np.empty((LANES, LANES), dtype=lanes.dtype)
-    n_bins = indptr.size - 1
-    for first in range(0, frames.shape[0], LANES):
-        _read(frames, first, starts, lanes)
-        for b0 in range(0, n_bins, LANES):
-            count = min(LANES, n_bins - b0)
-            for i in range(count):
-                store(work, i, _bin_mean(lanes, indptr, columns, weights, b0 + i))
-            for lane in range(LANES):
-                for i in range(count):
-                    out[first + lane, b0 + i] = work[i, lane]
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
@@ -177,9 +118,9 @@ def _powers(folded: tuple, fourier: tuple, n_phi: int, count: float, result: np.
 
 @njit(nogil=True, fastmath=FAST, cache=True)
 def _ring_block(
-    frames: np.ndarray, operator: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
+    frames: np.ndarray, rows: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
 ) -> None:
-    starts, indptr, columns, weights = operator
+    starts, indptr, columns, weights = rows
     n_k, n_phi = bins[0].shape
     half = (n_phi + 1) // 2
     ring = np.empty((n_phi, LANES), dtype=lanes.dtype)
@@ -189,13 +130,13 @@ def _ring_block(
     result = np.zeros((n_out, LANES), dtype=lanes.dtype)
     turned = np.empty((LANES, LANES), dtype=lanes.dtype)
     for first in range(0, frames.shape[0], LANES):
-        _read(frames, first, starts, lanes)
+        read_block(frames, first, starts, lanes)
         for i_k in range(n_k):
             if bins[2][i_k] == 0:
                 out[first : first + LANES, i_k, :] = np.nan
                 continue
             for b in range(n_phi):
-                store(ring, b, _bin_mean(lanes, indptr, columns, weights, i_k * n_phi + b))
+                store(ring, b, row_sum(lanes, indptr, columns, weights, i_k * n_phi + b))
             _moments(ring, bins, i_k, folded, result)
             _powers(folded, fourier, n_phi, bins[2][i_k], result)
             for s in range(0, n_out, LANES):
@@ -205,7 +146,9 @@ def _ring_block(
                         out[first + lane, i_k, s + i] = turned[lane, i]
 
 
-def polar_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
+def polar_means(
+    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, *, phi_first: bool = False
+) -> np.ndarray:
     """Area-weighted mean intensity in every (k, phi) bin.
 
     Parameters
@@ -216,6 +159,8 @@ def polar_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGr
         Center, scale, ellipse and mask of the patterns.
     grid : PolarGrid
         The bins.
+    phi_first : bool
+        Give (n, n_phi, n_k) instead of (n, n_k, n_phi).
 
     Returns
     -------
@@ -229,18 +174,13 @@ def polar_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGr
     >>> polar_means(np.ones((2, 32, 32)), geometry, PolarGrid(0.2, 1.2, 5, 12)).shape
     (2, 5, 12)
     """
-    flat = flat_frames(frames)
-    dtype = working_type(flat.dtype)
-    plan = _plan(geometry, grid, dtype)
-    lanes = plan.lanes()
-    pieces = []
-    for block, count in full_blocks(flat):
-        piece = np.empty((len(block), grid.n_k * grid.n_phi), dtype=dtype)
-        _polar_block(block, plan.operator, lanes, piece)
-        pieces.append(piece[:count])
-    out = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty((0, grid.n_k * grid.n_phi), dtype)])
-    out = out.reshape(-1, grid.n_k, grid.n_phi)
-    out[:, plan.is_open == 0] = np.nan
+    plan = _plan(geometry, grid, working_type(frames.dtype))
+    order, is_open = np.arange(grid.n_k * grid.n_phi).reshape(grid.n_k, grid.n_phi), plan.is_open
+    if phi_first:
+        order, is_open = order.T, is_open.T
+    out = apply_rows(frames, plan.rows, order.ravel()).reshape(-1, *order.shape)
+    if not is_open.all():
+        out[:, is_open == 0] = np.nan
     return out
 
 
@@ -293,11 +233,12 @@ def ring_statistics(
     fourier = _fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
     padded = -(-(FIRST_POWER + len(fourier[0])) // LANES) * LANES
     out = np.empty((len(flat), grid.n_k, padded), dtype=dtype)
-    lanes = plan.lanes()
+    bins = (plan.share, plan.is_open, plan.n_open)
+    lanes = lanes_for(plan.rows)
     start = 0
     for block, count in full_blocks(flat):
         piece = out[start : start + count] if count == len(block) else np.empty((len(block), *out.shape[1:]), dtype)
-        _ring_block(block, plan.operator, plan.bins, fourier, lanes, piece)
+        _ring_block(block, plan.rows, bins, fourier, lanes, piece)
         if count < len(block):
             out[start:] = piece[:count]
         start += count

@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from medrange.geometry import DiffractionGeometry
-from medrange.kernels.lanes import flat_frames
+from medrange.kernels.lanes import working_type
 from medrange.kernels.polar import disk_area
+from medrange.kernels.rows import apply_rows, sparse_rows
 
 
 @njit(cache=True)
@@ -16,6 +17,12 @@ def _disk_shares(shape: tuple, center: np.ndarray, distortion: np.ndarray, apert
     corners = np.empty((4, 2))
     for row in range(shape[0]):
         for col in range(shape[1]):
+            x, y = col - center[1], row - center[0]
+            middle_x = distortion[0, 0] * x + distortion[0, 1] * y - aperture[0]
+            middle_y = distortion[1, 0] * x + distortion[1, 1] * y - aperture[1]
+            # A pixel whose middle is more than its (stretched) half diagonal away cannot touch the circle.
+            if np.hypot(middle_x, middle_y) > aperture[2] + 1.5:
+                continue
             for i in range(4):
                 x = col - center[1] + (0.5 if i in (1, 2) else -0.5)
                 y = row - center[0] + (0.5 if i in (2, 3) else -0.5)
@@ -84,10 +91,9 @@ def weighted_mean(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape (n,), float64.
+        Shape (n,); float32 for 8- and 16-bit and float32 input, else float64.
     """
     used = np.flatnonzero(weights.ravel())
-    flat = flat_frames(frames)
-    factors = weights.ravel()[used]
-    # In blocks, so that the float64 copy of the aperture's pixels stays small.
-    return np.concatenate([flat[i : i + 1024, used] @ factors for i in range(0, len(flat), 1024)] or [np.empty(0)])
+    factors = weights.ravel()[used].astype(working_type(frames.dtype))
+    rows = sparse_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size)
+    return apply_rows(frames, rows)[:, 0]

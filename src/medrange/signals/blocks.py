@@ -24,7 +24,7 @@ def ring_maps(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid
 
 def polar_patterns(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> tuple[np.ndarray]:
     """Polar patterns (n, n_phi, n_k)."""
-    return (np.ascontiguousarray(polar_means(frames, geometry, grid).swapaxes(1, 2)),)
+    return (polar_means(frames, geometry, grid, phi_first=True),)
 
 
 def radial_means(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> tuple[np.ndarray]:

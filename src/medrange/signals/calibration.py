@@ -87,7 +87,8 @@ def k_scale(signal: BaseSignal) -> tuple[float, str]:
     if not np.isclose(kx.scale, ky.scale, rtol=1e-6) or standard_units(ky.units) != units:
         msg = (
             f"the detector axes differ: {kx.scale:g} {units} per column, {ky.scale:g} "
-            f"{standard_units(ky.units)} per row; square pixels are needed. Calibrate with one k_step:\n    {_CALIBRATE}"
+            f"{standard_units(ky.units)} per row; square pixels are needed. Calibrate with one k_step:\n"
+            f"    {_CALIBRATE}"
         )
         raise ValueError(msg)
     return kx.scale, units
@@ -156,7 +157,10 @@ def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
     mask = np.asarray(mask)
     shape = tuple(axis.size for axis in signal_axes(signal))
     if mask.shape != shape or mask.dtype != bool:
-        msg = f"the mask is {mask.dtype} of shape {mask.shape}; a boolean mask of shape {shape} is needed, True = excluded."
+        msg = (
+            f"the mask is {mask.dtype} of shape {mask.shape}; a boolean mask of shape {shape} is needed, "
+            "True = excluded."
+        )
         raise ValueError(msg)
     if mask.all():
         msg = "the mask excludes every pixel; True means excluded - was ~mask meant?"

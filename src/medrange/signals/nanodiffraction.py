@@ -118,7 +118,7 @@ class Nanodiffraction(Signal2D):
         """Image of the mean intensity in a circular aperture at (k, phi), phi in radians from +kx to +ky."""
         weights = circular_aperture(self.geometry, k=k, phi=phi, radius=radius)
         function = partial(blocks.aperture_means, weights=weights)
-        (data,) = map_frames(self.data, function, [Output((), np.float64)], label="virtual dark field")
+        (data,) = map_frames(self.data, function, [Output((), self._dtype)], label="virtual dark field")
         parameters = {"k": k, "phi": phi, "radius": radius}
         return self._map(_IMAGES, data, "virtual_dark_field", parameters, "virtual dark field")
 
