@@ -10,6 +10,7 @@ import numpy as np
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.angular import angular_correlation
+from medrange.kernels.noise import noise_factors, remove_shot_noise
 from medrange.kernels.rings import FIRST_POWER, RADIAL_MEAN, polar_means, ring_statistics
 from medrange.kernels.virtual import weighted_mean
 
@@ -17,9 +18,18 @@ from medrange.kernels.virtual import weighted_mean
 _CACHED_FRAMES = 64
 
 
-def ring_maps(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> tuple[np.ndarray]:
-    """Ring statistics of every ring of ``grid``: (n, n_k, 3 + n_phi // 2)."""
-    return (ring_statistics(frames, geometry, grid),)
+def ring_maps(
+    frames: np.ndarray,
+    geometry: DiffractionGeometry,
+    grid: PolarGrid,
+    gain: float | None = None,
+    n_max: int | None = None,
+) -> tuple[np.ndarray]:
+    """Ring statistics of every ring of ``grid``, (n, n_k, 3 + n_max), less the shot noise if a gain is given."""
+    statistics = ring_statistics(frames, geometry, grid, n_max=n_max)
+    if gain is not None:
+        statistics = remove_shot_noise(statistics, noise_factors(geometry, grid), gain)
+    return (statistics,)
 
 
 def polar_patterns(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> tuple[np.ndarray]:
@@ -50,21 +60,26 @@ def correlations(
 
 
 def medium_range_order(
-    frames: np.ndarray, geometry: DiffractionGeometry, band: PolarGrid, rings: PolarGrid | None, n_max: int
+    frames: np.ndarray,
+    geometry: DiffractionGeometry,
+    band: PolarGrid,
+    rings: PolarGrid | None,
+    n_max: int,
+    gain: float | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Band statistics, radial profile, and the sums over positions of P_n(k) and of what was summed.
 
     Shapes (n, 3 + n_phi // 2), (n, n_k), (n_k, n_max), (n_k, n_max); the last three only with ``rings``.
     """
     if rings is None:
-        return (ring_statistics(frames, geometry, band)[:, 0],)
+        return (ring_maps(frames, geometry, band, gain)[0][:, 0],)
     in_band, profiles = [], []
     spectrum = np.zeros((rings.n_k, n_max))
     counted = np.zeros((rings.n_k, n_max))
     for start in range(0, len(frames), _CACHED_FRAMES):
         part = frames[start : start + _CACHED_FRAMES]
-        statistics = ring_statistics(part, geometry, rings, n_max=n_max)
-        in_band.append(ring_statistics(part, geometry, band)[:, 0])
+        (statistics,) = ring_maps(part, geometry, rings, gain, n_max)
+        in_band.append(ring_maps(part, geometry, band, gain)[0][:, 0])
         profiles.append(statistics[..., RADIAL_MEAN])
         power = statistics[..., FIRST_POWER:].astype(np.float64)
         measured = np.isfinite(power)

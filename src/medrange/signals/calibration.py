@@ -208,3 +208,31 @@ def write_beam_energy(signal: BaseSignal, beam_energy: float | None) -> None:
         msg = f"beam_energy is {beam_energy!r} kV; it must be positive, for example 300."
         raise ValueError(msg)
     signal.metadata.set_item("Acquisition_instrument.TEM.beam_energy", float(beam_energy))
+
+
+def detector_gain(signal: BaseSignal, shot_noise: str | None, gain: float | None) -> float | None:
+    """Gain to correct shot noise with, in data units per detected electron; None for no correction.
+
+    Raises
+    ------
+    ValueError
+        If a correction is asked for on floating data without a gain: it cannot be guessed.
+    """
+    if shot_noise not in (None, "poisson"):
+        msg = f"shot_noise is {shot_noise!r}; use 'poisson' to subtract the expected counting noise, or None."
+        raise ValueError(msg)
+    if shot_noise is None:
+        if gain is not None:
+            msg = "gain is only used with shot_noise='poisson'; pass both, or neither."
+            raise ValueError(msg)
+        return None
+    if gain is None and signal.data.dtype.kind in "iu":
+        return 1.0
+    if gain is None or not (np.isfinite(gain) and gain > 0):
+        msg = (
+            f"shot_noise='poisson' needs the detector's gain, in data units per detected electron, and it is {gain!r}. "
+            "Integer data are taken as counts (gain 1); for others, as of an EMPAD, it cannot be guessed: measure it "
+            "from the mean and variance of flat patterns, or take it from the detector's calibration."
+        )
+        raise ValueError(msg)
+    return float(gain)

@@ -15,6 +15,7 @@ from dask.diagnostics import ProgressBar
 from hyperspy.signals import LazySignal2D, Signal2D
 
 from medrange.geometry import PolarGrid
+from medrange.kernels.noise import noise_factors
 from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_type
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
@@ -42,6 +43,8 @@ class MROResult:
         Azimuthal mean intensity I(k), (y, x | k).
     spectrum : Signal2D or None
         P_n(k) averaged over the scan, data (k, n), n = 1 .. 12 or the highest order asked for.
+    variance_noise, power_noise : OrderMap or None
+        V2D and P_n expected from counting noise alone, where that was subtracted.
     parameters : dict
         What was asked for.
     """
@@ -51,6 +54,8 @@ class MROResult:
     ring_mean: Signal2D
     profile: RadialProfile | None
     spectrum: Signal2D | None
+    variance_noise: OrderMap | None
+    power_noise: OrderMap | None
     parameters: dict[str, Any]
 
     @property
@@ -157,25 +162,20 @@ class _Silent:
         return None
 
 
-def analyze(
-    signal: BaseSignal,
-    band: PolarGrid,
-    rings: PolarGrid | None,
-    *,
-    orders: tuple[int, ...],
-    k: float,
-    width: float,
-) -> MROResult:
-    """Result of one pass: the ring ``band`` position by position and, unless None, all ``rings``."""
+def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parameters: dict[str, Any]) -> MROResult:
+    """Analyze in one pass the ring ``band``, position by position, and unless None all ``rings``.
+
+    ``parameters`` are those of ``Nanodiffraction.medium_range_order``; orders, gain are used, all are recorded.
+    """
     geometry = signal.geometry
-    parameters = {"k": k, "width": width, "n_phi": band.n_phi, "orders": list(orders)}
+    orders, gain = parameters["orders"], parameters["gain"]
     dtype = working_type(signal.data.dtype)
     n_max = min(max(12, *orders), band.n_phi // 2)
     outputs = [Output((FIRST_POWER + band.n_phi // 2,), dtype)]
     if rings is not None:
         table = Output((rings.n_k, n_max), np.float64, is_sum=True)
         outputs += [Output((rings.n_k,), dtype), table, table]
-    function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max)
+    function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max, gain=gain)
     statistics, *others = map_frames(signal.data, function, outputs, label="medium-range order")
 
     def made(classes: tuple[type, type], data: np.ndarray | da.Array, axes: list[dict], quantity: str) -> BaseSignal:
@@ -200,11 +200,22 @@ def analyze(
         classes = (RadialProfile, LazyRadialProfile)
         profile = made(classes, profiles, [*scan_axes(signal, navigate=True), k_axis], "intensity")
         spectrum = made((Signal2D, LazySignal2D), mean, [k_axis, n_axis], "mean P_n(k)")
+    maps, axes = (OrderMap, LazyOrderMap), map_axes(signal)
+    ring_mean = statistics[..., RING_MEAN]
+    variance_noise = power_noise = None
+    if gain is not None:
+        factors = noise_factors(geometry, band)
+        ratio = gain / ring_mean
+        floors = factors.power[0, [n - 1 for n in orders], None, None].astype(dtype) * ratio
+        variance_noise = made(maps, factors.variance[0].astype(dtype) * ratio, axes, "expected shot noise of V2D")
+        power_noise = made(maps, floors, [order_axis(orders), *axes], "expected shot noise of P_n")
     return MROResult(
-        variance=made((OrderMap, LazyOrderMap), statistics[..., VARIANCE], map_axes(signal), "V2D"),
-        power=made((OrderMap, LazyOrderMap), power, [order_axis(orders), *map_axes(signal)], "P_n"),
-        ring_mean=made((Signal2D, LazySignal2D), statistics[..., RING_MEAN], map_axes(signal), "ring mean"),
+        variance=made(maps, statistics[..., VARIANCE], axes, "V2D"),
+        power=made(maps, power, [order_axis(orders), *axes], "P_n"),
+        ring_mean=made((Signal2D, LazySignal2D), ring_mean, axes, "ring mean"),
         profile=profile,
         spectrum=spectrum,
+        variance_noise=variance_noise,
+        power_noise=power_noise,
         parameters=parameters | {"k_units": geometry.k_units},
     )

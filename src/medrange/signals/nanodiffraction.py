@@ -138,7 +138,15 @@ class Nanodiffraction(Signal2D):
         parameters = {"k": k, "width": width, "n_phi": n_phi}
         return self._map(_IMAGES, data, "dark_field_series", parameters, "dark field", [phi])
 
-    def variance_map(self, k: float, width: float, *, n_phi: int = 36) -> OrderMap:
+    def variance_map(
+        self,
+        k: float,
+        width: float,
+        *,
+        n_phi: int = 36,
+        shot_noise: Literal["poisson"] | None = None,
+        gain: float | None = None,
+    ) -> OrderMap:
         """V2D(phi): normalized variance of the azimuthal dark-field intensities, ``(<I^2> - <I>^2)/<I>^2``.
 
         Parameters
@@ -147,14 +155,20 @@ class Nanodiffraction(Signal2D):
             Radius and full width of the ring, which is averaged over k first.
         n_phi : int
             Number of azimuthal bins; 36 are 10 degrees each, the paper's Bragg acceptance angle.
+        shot_noise : str, optional
+            ``"poisson"`` subtracts the V2D that counting noise alone gives; single values may be below 0.
+        gain : float, optional
+            Data units per detected electron, for ``shot_noise``; 1 for integer counts, else required.
 
         Returns
         -------
         OrderMap
             (| y, x), dimensionless; NaN where the ring holds no intensity. See [Im2018]_.
         """
-        data = self._ring_maps(self._band(k, width, n_phi))[..., 0, VARIANCE]
-        return self._map(_MAPS, data, "variance_map", {"k": k, "width": width, "n_phi": n_phi}, "V2D")
+        gain = calibration.detector_gain(self, shot_noise, gain)
+        data = self._ring_maps(self._band(k, width, n_phi), gain)[..., 0, VARIANCE]
+        parameters = {"k": k, "width": width, "n_phi": n_phi, "shot_noise": shot_noise, "gain": gain}
+        return self._map(_MAPS, data, "variance_map", parameters, "V2D")
 
     def angular_power_map(
         self,
@@ -164,6 +178,8 @@ class Nanodiffraction(Signal2D):
         orders: Sequence[int] = range(1, 13),
         n_phi: int = 36,
         k_resolved: bool = False,
+        shot_noise: Literal["poisson"] | None = None,
+        gain: float | None = None,
     ) -> OrderMap:
         """Angular power per symmetry order n, ``P_n = c_n |I_n|^2/I_0^2``; all orders add up to V2D.
 
@@ -181,6 +197,8 @@ class Nanodiffraction(Signal2D):
             Number of azimuthal bins.
         k_resolved : bool
             Keep rings of about one pixel as a further navigation axis k, instead of averaging them.
+        shot_noise, gain
+            As in :meth:`variance_map`: subtract the P_n that counting noise alone gives.
 
         Returns
         -------
@@ -192,7 +210,8 @@ class Nanodiffraction(Signal2D):
         n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
         grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
         columns = [FIRST_POWER + n - 1 for n in orders]
-        data = np.moveaxis(self._ring_maps(grid)[..., columns], (-2, -1), (0, 1))
+        gain = calibration.detector_gain(self, shot_noise, gain)
+        data = np.moveaxis(self._ring_maps(grid, gain)[..., columns], (-2, -1), (0, 1))
         axes = [uniform_axis("k", grid.k, self.geometry.k_units, navigate=True), order_axis(orders)]
         if not k_resolved:
             data, axes = data[0], axes[1:]
@@ -296,12 +315,14 @@ class Nanodiffraction(Signal2D):
         orders: Sequence[int] = (2, 4, 6, 8, 10),
         n_phi: int = 36,
         k_resolved: bool = True,
+        shot_noise: Literal["poisson"] | None = None,
+        gain: float | None = None,
     ) -> MROResult:
         """All maps of one ring in one pass over the data: V2D, P_n, ring mean, I(k) and mean P_n(k).
 
         Parameters
         ----------
-        k, width, orders, n_phi
+        k, width, orders, n_phi, shot_noise, gain
             As in :meth:`variance_map` and :meth:`angular_power_map`.
         k_resolved : bool
             Also compute the radial profiles and the scan-averaged spectrum P_n(k) of all rings; without
@@ -314,7 +335,10 @@ class Nanodiffraction(Signal2D):
         """
         orders = checked_orders(orders, n_phi)
         rings = self._rings(n_phi, None, None) if k_resolved else None
-        return analyze(self, self._band(k, width, n_phi), rings, orders=orders, k=k, width=width)
+        gain = calibration.detector_gain(self, shot_noise, gain)
+        parameters = {"k": k, "width": width, "n_phi": n_phi, "orders": list(orders)}
+        parameters |= {"shot_noise": shot_noise, "gain": gain}
+        return analyze(self, self._band(k, width, n_phi), rings, parameters)
 
     @property
     def _dtype(self) -> type:
@@ -345,8 +369,8 @@ class Nanodiffraction(Signal2D):
         function = partial(blocks.radial_means, geometry=self.geometry, grid=grid)
         return map_frames(self.data, function, [Output((grid.n_k,), self._dtype)], label="radial profile")[0]
 
-    def _ring_maps(self, grid: PolarGrid) -> np.ndarray:
-        function = partial(blocks.ring_maps, geometry=self.geometry, grid=grid)
+    def _ring_maps(self, grid: PolarGrid, gain: float | None) -> np.ndarray:
+        function = partial(blocks.ring_maps, geometry=self.geometry, grid=grid, gain=gain)
         output = Output((grid.n_k, FIRST_POWER + grid.n_phi // 2), self._dtype)
         return map_frames(self.data, function, [output], label="ring statistics")[0]
 
