@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from medrange.signals.autocorrelation import Autocorrelation
+    from medrange.signals.fluctuation import FluctuationVariance
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.mro_result import MROResult
     from medrange.signals.order_map import OrderMap
@@ -207,6 +208,46 @@ def plot_radial_profile(
     ax.set_xlim(left=0.0, right=float(k_axis.axis[-1]))
     ax.set_xlabel(axis_label("k", k_axis.units))
     ax.set_ylabel("mean intensity")
+    return settle(ax) if new else ax
+
+
+@mpl.rc_context(STYLE)
+def plot_fluctuation_variance(v: FluctuationVariance | Any, *, ax: Axes | None = None) -> Axes:
+    """Draw V(k): corrected for shot noise where a gain was given, with raw and noise dashed, else raw.
+
+    The band is one standard error to either side, drawn where a bootstrap was made.
+
+    Parameters
+    ----------
+    v : FluctuationVariance
+        Curves over k, from ``s.fluctuation_variance()``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on.
+
+    Examples
+    --------
+    >>> ax = plot_fluctuation_variance(s.fluctuation_variance(gain=1, n_bootstrap=200))  # doctest: +SKIP
+    """
+    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    corrected = v.gain is not None
+    (line,) = ax.plot(v.k, v.value, color=EVEN_COLOR, label="corrected" if corrected else "raw")
+    if np.isfinite(v.error).any():
+        low, high = v.value - v.error, v.value + v.error
+        ax.fill_between(v.k, low, high, color=line.get_color(), alpha=0.25, linewidth=0, label="standard error")
+    if corrected:
+        ax.plot(v.k, v.raw, color=SUM_COLOR, linewidth=0.9, linestyle="--", label="raw")
+        ax.plot(v.k, v.noise, color=ODD_COLOR, linewidth=0.9, linestyle="--", label="shot noise")
+    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set_xlim(left=0.0, right=float(v.k[-1]))
+    ax.set_xlabel(axis_label("k", v.k_units))
+    ax.set_ylabel("V(k)")
+    ax.set_title(v.method.replace("_", " "))
+    ax.legend()
     return settle(ax) if new else ax
 
 

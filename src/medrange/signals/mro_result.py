@@ -43,10 +43,10 @@ class MROResult:
         Azimuthal mean intensity I(k), (y, x | k).
     spectrum : Signal2D or None
         P_n(k) averaged over the scan, data (k, n), n = 1 .. 12 or the highest order asked for.
-    variance_noise, power_noise : OrderMap or None
-        V2D and P_n expected from counting noise alone, where that was subtracted.
     parameters : dict
         What was asked for.
+    variance_noise, power_noise : OrderMap or None
+        V2D and P_n expected from counting noise alone, where that was subtracted.
     """
 
     variance: OrderMap
@@ -54,9 +54,9 @@ class MROResult:
     ring_mean: Signal2D
     profile: RadialProfile | None
     spectrum: Signal2D | None
-    variance_noise: OrderMap | None
-    power_noise: OrderMap | None
     parameters: dict[str, Any]
+    variance_noise: OrderMap | None = None
+    power_noise: OrderMap | None = None
 
     @property
     def signals(self) -> dict[str, BaseSignal]:

@@ -17,6 +17,7 @@ from medrange.kernels.virtual import circular_aperture
 from medrange.signals import blocks, calibration
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
 from medrange.signals.centering import find_center
+from medrange.signals.fluctuation import FluctuationVariance, fluctuation_variance
 from medrange.signals.mapping import Output, map_frames
 from medrange.signals.mro_result import MROResult, analyze
 from medrange.signals.order_map import LazyOrderMap, OrderMap
@@ -277,6 +278,65 @@ class Nanodiffraction(Signal2D):
             parameters={"k_step": grid.k_step, "k_max": grid.k_max},
             quantity="intensity",
         )
+
+    def fluctuation_variance(
+        self,
+        method: Literal["annular_mean", "ring_mean", "ring_ensemble", "variance_image"] = "annular_mean",
+        *,
+        k_step: float | None = None,
+        k_max: float | None = None,
+        gain: float | None = None,
+        scan_mask: np.ndarray | None = None,
+        n_bootstrap: int = 0,
+        seed: int = 0,
+    ) -> FluctuationVariance:
+        """Normalized variance of fluctuation microscopy, ``V(k) = <I^2>/<I>^2 - 1``, and its shot noise.
+
+        The four differ in what is averaged, and in size. All pixels count by their exact area in the ring.
+
+        - ``"annular_mean"``: variance over positions of the annular means.
+        - ``"ring_mean"``: variance over the pixels of the ring at each position, averaged over positions.
+        - ``"ring_ensemble"``: variance over all pixels of the ring and all positions together.
+        - ``"variance_image"``: variance over positions of each pixel, averaged over the ring.
+
+        Parameters
+        ----------
+        method : str
+            One of the above.
+        k_step, k_max : float, optional
+            Width of a ring (a detector pixel) and end of the last one (the largest full circle).
+        gain : float, optional
+            Data units per detected electron: 1 for a counting detector, from the detector's calibration for
+            others; data divided by a constant need the gain divided by it. Never guessed: without it nothing
+            is corrected, and ``noise`` and ``corrected`` are NaN.
+        scan_mask : numpy.ndarray of bool, optional
+            Scan positions (y, x) to leave out, True = excluded: wrong thickness or dose, or a bad pattern.
+        n_bootstrap : int
+            Number of resampled scans behind the error band; 0 for none, 200 is usual.
+        seed : int
+            Of the resampling.
+
+        Returns
+        -------
+        FluctuationVariance
+            ``k``, ``raw``, ``noise``, ``corrected`` and ``error``, computed at once, also of a lazy signal.
+
+        Raises
+        ------
+        ValueError
+            If the method is unknown, the gain not positive, the mask not of the scan's shape, or too few
+            positions are left.
+
+        Notes
+        -----
+        Noise is that of independent electrons in independent pixels. Where the detector spreads an electron
+        over pixels it is less than ``gain`` says in all but ``"annular_mean"``. Resampling takes positions as
+        independent; where probes overlap the error is too small. For ``"variance_image"`` the resampled V(k)
+        is linearized, and the data are read twice. See [Daulton2010]_ and [Treacy2005]_.
+        """
+        grid = self._rings(1, k_step, k_max)
+        options = {"gain": gain, "scan_mask": scan_mask, "n_bootstrap": n_bootstrap, "seed": seed}
+        return fluctuation_variance(self, grid, method, **options)
 
     def to_polar(
         self, *, n_phi: int = 180, k_step: float | None = None, k_max: float | None = None

@@ -1,0 +1,281 @@
+"""Fluctuation microscopy: the normalized variance V(k) of a scan, its shot noise and its error band."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+from dask.diagnostics import ProgressBar
+
+from medrange.geometry import DiffractionGeometry, PolarGrid
+from medrange.kernels import fluctuation as kernels
+from medrange.signals.mapping import FrameFunction, Output, map_frames, shows_progress
+from medrange.signals.tables import with_units, write_table
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
+
+_LABEL = "fluctuation variance"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FluctuationVariance:
+    """Normalized variance V(k) of a scan, dimensionless; see [Daulton2010]_ and [Treacy2005]_.
+
+    Made by :meth:`medrange.signals.nanodiffraction.Nanodiffraction.fluctuation_variance`. A value that
+    does not exist is NaN: a ring without an open pixel or without intensity, noise without a gain, an error
+    without a bootstrap.
+
+    Attributes
+    ----------
+    k : numpy.ndarray
+        Shape (n_k,): centers of the rings, 1/d in ``k_units``.
+    raw : numpy.ndarray
+        Shape (n_k,): V(k) as measured, with shot noise.
+    noise : numpy.ndarray
+        Shape (n_k,): V(k) to expect from shot noise alone.
+    corrected : numpy.ndarray
+        Shape (n_k,): ``raw - noise``.
+    error : numpy.ndarray
+        Shape (n_k,): standard error of ``value`` from resampled scan positions.
+    method : str
+        Which of the four variances.
+    gain : float or None
+        Data units per detected electron, as given.
+    n_positions : int
+        Number of patterns used.
+    k_units : str
+        ``"1/nm"`` or ``"1/Å"``.
+    """
+
+    k: np.ndarray
+    raw: np.ndarray
+    noise: np.ndarray
+    corrected: np.ndarray
+    error: np.ndarray
+    method: str
+    gain: float | None
+    n_positions: int
+    k_units: str
+
+    @property
+    def value(self) -> np.ndarray:
+        """``corrected`` where a gain was given, else ``raw``."""
+        return self.raw if self.gain is None else self.corrected
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per ring: ``k``, ``raw``, ``noise``, ``corrected``, ``error``; units in ``attrs["units"]``."""
+        names = ("k", "raw", "noise", "corrected", "error")
+        return with_units(pd.DataFrame({name: getattr(self, name) for name in names}), {"k": self.k_units})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table as CSV with units in its header; ``.csv`` is added to a name without ending."""
+        path = Path(path)
+        return write_table(self.table, path if path.suffix else path.with_suffix(".csv"))
+
+    def plot(self, **kwargs: Any) -> Any:
+        """V(k) with its error band: see :func:`medrange.plotting.profiles.plot_fluctuation_variance`."""
+        from medrange.plotting import profiles
+
+        return profiles.plot_fluctuation_variance(self, **kwargs)
+
+    def __repr__(self) -> str:
+        noise = "no gain given, not corrected for shot noise" if self.gain is None else f"gain {self.gain:g}, corrected"
+        text = f"FluctuationVariance({self.method}, {len(self.k)} rings to k = {self.k[-1]:.3g} {self.k_units}"
+        text += f", {self.n_positions} positions; {noise}"
+        if not np.isfinite(self.value).any():
+            return f"{text}; no value)"
+        largest = np.nanargmax(self.value)
+        return f"{text}; largest V {self.value[largest]:.4g} at k = {self.k[largest]:.3g})"
+
+
+def fluctuation_variance(
+    signal: BaseSignal,
+    grid: PolarGrid,
+    method: str = "annular_mean",
+    *,
+    gain: float | None = None,
+    scan_mask: np.ndarray | None = None,
+    n_bootstrap: int = 0,
+    seed: int = 0,
+) -> FluctuationVariance:
+    """V(k) of a scan over the rings of ``grid`` (n_phi = 1).
+
+    The parameters are those of :meth:`medrange.signals.nanodiffraction.Nanodiffraction.fluctuation_variance`.
+
+    Examples
+    --------
+    >>> import medrange as mr
+    >>> s = mr.Nanodiffraction(np.random.default_rng(0).poisson(30, (8, 8, 32, 32)).astype("uint8"))
+    >>> s.calibrate(k_step=0.1)
+    >>> s.set_center((15.5, 15.5))
+    >>> fluctuation_variance(s, PolarGrid(0.0, 1.5, 15, 1), "ring_mean", gain=1).noise[-1].round(3)
+    0.033
+    """
+    geometry, data = signal.geometry, signal.data
+    if data.ndim == 2:
+        data = data[None]
+    kept = _kept_positions(scan_mask, data.shape[:-2])
+    _check(method, gain, n_bootstrap, int(kept.sum()))
+    first = np.asarray(data[np.unravel_index(np.flatnonzero(kept)[0], kept.shape)])
+    scan = _Scan(data, kept, first, geometry, grid)
+    measure = _of_image if method == "variance_image" else _of_rings
+    raw, shot, resampled = measure(scan, method, gain, n_bootstrap, seed)
+    missing = np.full(grid.n_k, np.nan)
+    noise = missing if gain is None else gain * shot
+    return FluctuationVariance(
+        k=grid.k,
+        raw=raw,
+        noise=noise,
+        corrected=raw - noise,
+        error=missing if resampled is None else resampled.std(axis=0, ddof=1),
+        method=method,
+        gain=None if gain is None else float(gain),
+        n_positions=int(kept.sum()),
+        k_units=geometry.k_units,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """Patterns, which of them count, the first of these, and the rings."""
+
+    data: np.ndarray | da.Array
+    kept: np.ndarray
+    first: np.ndarray
+    geometry: DiffractionGeometry
+    grid: PolarGrid
+
+    def total(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
+        """Sum over the kept positions of what ``function`` sums over a block."""
+        data = self.data if self.kept.all() else _without(self.data, self.kept)
+        return _in_memory(map_frames(data, function, [Output(shape, np.float64, is_sum=True)], label=_LABEL)[0])
+
+    def each(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
+        """What ``function`` gives for each kept position, (n, ...)."""
+        result = map_frames(self.data, function, [Output(shape, np.float64)], label=_LABEL)[0]
+        return _in_memory(result)[self.kept]
+
+
+_Curves = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+def _of_rings(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, seed: int) -> _Curves:
+    """V(k), its noise per unit gain, and V(k) of the resampled scans, for the methods made of ring moments."""
+    n, n_k = int(scan.kept.sum()), scan.grid.n_k
+    reference = kernels.ring_moments(scan.first[None], scan.geometry, scan.grid)[0, :, kernels.MEAN]
+    function = partial(_terms, geometry=scan.geometry, grid=scan.grid, reference=reference, method=method)
+    shape = (n_k, 3 if method == "ring_mean" else 4)
+    if not n_bootstrap:
+        terms = scan.total(partial(_summed, function=function), shape) / n
+        return *kernels.ring_curves(terms, reference, n, method), None
+    each = scan.each(function, shape)
+    raw, shot = kernels.ring_curves(each.mean(axis=0), reference, n, method)
+    means = kernels.resampled_means(each, n_bootstrap, seed)
+    others, noises = kernels.ring_curves(means, reference, n, method)
+    return raw, shot, others if gain is None else others - gain * noises
+
+
+def _of_image(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, seed: int) -> _Curves:
+    """As :func:`_of_rings`, for the annular mean of the variance image; resampling reads the data again."""
+    n, reference = int(scan.kept.sum()), scan.first.astype(np.float64)
+    sums = scan.total(partial(_pixel_sums, reference=reference), (2, *reference.shape))
+    raw, shot = kernels.image_curves(sums, reference, n, scan.geometry, scan.grid)
+    if not n_bootstrap:
+        return raw, shot, None
+    function = partial(
+        _influence, sums=sums, reference=reference, n=n, geometry=scan.geometry, grid=scan.grid, gain=gain
+    )
+    influence = scan.each(function, (scan.grid.n_k,))
+    return raw, shot, kernels.resampled_means(influence, n_bootstrap, seed)
+
+
+def _terms(
+    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, reference: np.ndarray, method: str
+) -> tuple[np.ndarray]:
+    return (kernels.position_terms(kernels.ring_moments(frames, geometry, grid), reference, method),)
+
+
+def _summed(frames: np.ndarray, function: FrameFunction) -> tuple[np.ndarray]:
+    return (function(frames)[0].sum(axis=0),)
+
+
+def _pixel_sums(frames: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray]:
+    return (kernels.pixel_sums(frames, reference),)
+
+
+def _influence(frames: np.ndarray, **scan: Any) -> tuple[np.ndarray]:
+    return (kernels.image_influence(frames, **scan),)
+
+
+def _without(data: np.ndarray | da.Array, kept: np.ndarray) -> da.Array:
+    """Blocks of the kept patterns alone, of unknown lengths: good for sums, never copied as a whole."""
+    n_scan = kept.ndim
+    if not isinstance(data, da.Array):
+        data = da.from_array(data, chunks=("auto",) * n_scan + (-1, -1), name=False)
+    chosen = da.from_array(kept, chunks=data.chunks[:-2], name=False)
+    unknown = ((np.nan,) * len(data.chunks[0]), *((1,) * len(axis) for axis in data.chunks[1:-2]))
+    return da.map_blocks(
+        _chosen_patterns,
+        data,
+        chosen[(..., None, None)],
+        dtype=data.dtype,
+        chunks=(*unknown, *data.chunks[-2:]),
+        meta=np.empty((0,) * data.ndim, dtype=data.dtype),
+    )
+
+
+def _chosen_patterns(block: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    patterns = block[chosen[..., 0, 0]]
+    return patterns.reshape(len(patterns), *(1,) * (block.ndim - 3), *block.shape[-2:])
+
+
+def _in_memory(array: np.ndarray | da.Array) -> np.ndarray:
+    if not isinstance(array, da.Array):
+        return array
+    with ProgressBar(minimum=1.0) if shows_progress() else nullcontext():
+        return dask.compute(array)[0]
+
+
+def _kept_positions(scan_mask: np.ndarray | None, scan_shape: tuple[int, ...]) -> np.ndarray:
+    """Which positions count; a ``scan_mask`` says True for those that do not."""
+    if scan_mask is None:
+        return np.ones(scan_shape, dtype=bool)
+    mask = np.asarray(scan_mask)
+    if mask.dtype != bool or mask.shape != scan_shape:
+        msg = (
+            f"scan_mask is {mask.dtype} of shape {mask.shape}; a boolean array of the scan's shape {scan_shape} is "
+            "needed, True = excluded."
+        )
+        raise ValueError(msg)
+    return ~mask
+
+
+def _check(method: str, gain: float | None, n_bootstrap: int, n_positions: int) -> None:
+    if method not in kernels.METHODS:
+        msg = f"method is {method!r}; it must be one of {', '.join(map(repr, kernels.METHODS))}."
+        raise ValueError(msg)
+    if gain is not None and not (np.isscalar(gain) and np.isfinite(gain) and gain > 0):
+        msg = (
+            f"gain is {gain!r}; it is the data units per detected electron, one positive number: 1 for a counting "
+            "detector, about the height of a single electron's peak for others. Leave it out for the raw V(k) alone."
+        )
+        raise ValueError(msg)
+    if n_bootstrap < 0 or n_bootstrap == 1:
+        msg = f"n_bootstrap is {n_bootstrap}; give 0 for no error band, or at least 2 resampled scans (200 is usual)."
+        raise ValueError(msg)
+    needed = 1 if method in ("ring_mean", "ring_ensemble") and not n_bootstrap else 2
+    if n_positions < needed:
+        msg = (
+            f"{n_positions} scan positions are left, but {method!r} needs at least {needed}"
+            f"{' for an error band' if n_bootstrap else ''}; exclude fewer with scan_mask."
+        )
+        raise ValueError(msg)
