@@ -27,8 +27,10 @@ def libertem(data):
 
     context = Context.make_with("inline")
     dataset = context.load("memory", data=data, sig_dims=2, num_partitions=4)
-    masks = sector_masks(data.shape[2:])
-    udf = ApplyMasksUDF(mask_factories=lambda: sparse.COO.from_numpy(masks), mask_count=36, use_sparse="scipy.sparse")
+    shape = data.shape[2:]
+    udf = ApplyMasksUDF(
+        mask_factories=lambda: sparse.COO.from_numpy(sector_masks(shape)), mask_count=36, use_sparse="scipy.sparse"
+    )
 
     def variance():
         fields = context.run_udf(dataset=dataset, udf=udf)["intensity"].data

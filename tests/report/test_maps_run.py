@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import hyperspy.api as hs
@@ -164,10 +165,9 @@ def test_a_second_run_replaces_the_first(scan, tmp_path):
 
 def test_warnings_given_and_found_come_first(scan, tmp_path, analysis, files):
     result = analysis.result
-    n_axis = next(axis for axis in result.spectrum.axes_manager.signal_axes if axis.name == "n")
-    odd = result.spectrum.deepcopy()
-    odd.data[:, np.rint(n_axis.axis) % 2 == 1] = 1.0
-    thick = type(result)(result.variance, result.power, result.ring_mean, result.profile, odd, result.parameters)
+    odd = result.band_spectrum.deepcopy()
+    odd.data[::2] = 1.0
+    thick = replace(result, band_spectrum=odd)
     page = write_maps_report(
         thick,
         analysis.hotspots,
@@ -183,7 +183,7 @@ def test_warnings_given_and_found_come_first(scan, tmp_path, analysis, files):
 
 def test_report_needs_spectrum_and_profile(scan, tmp_path, analysis):
     result = analysis.result
-    bare = type(result)(result.variance, result.power, result.ring_mean, None, None, result.parameters)
+    bare = replace(result, profile=None, spectrum=None)
     with pytest.raises(ValueError, match="k_resolved=True"):
         write_maps_report(bare, analysis.hotspots, analysis.autocorrelation, folder=tmp_path, source=scan)
 

@@ -222,3 +222,22 @@ def test_fit_center_by_the_ring_behind_a_stop(make_scan):
 def test_fit_center_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         calibrated().fit_center(**arguments)
+
+
+def test_blocked_beam_is_refused_instead_of_a_wrong_center(make_scan):
+    signal = make_scan((3, 3), orders=(), seed=2)
+    mask = np.zeros((64, 64), bool)
+    mask[25:38, :39] = True
+    signal.data[:, :, mask] = 0
+    with pytest.raises(ValueError, match="direct beam"):
+        signal.fit_center()
+    signal.set_mask(mask)
+    with pytest.raises(ValueError, match="direct beam"):
+        signal.fit_center()
+    assert signal.fit_center("ring", k=3.2, width=1.6) == pytest.approx((31.3, 32.4), abs=0.05)
+
+
+@pytest.mark.parametrize("center", [(31.3, 32.4), (24.0, 38.5), (15.0, 45.0)])
+def test_beam_off_the_middle_is_found(make_scan, center):
+    signal = make_scan((2, 2), orders=(), center=center)
+    assert signal.fit_center() == pytest.approx(center, abs=0.03)

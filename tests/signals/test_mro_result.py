@@ -12,6 +12,8 @@ def test_fields_agree_with_the_single_methods(make_scan):
     assert (result.power.data == signal.angular_power_map(k=3.2, width=0.64, orders=(2, 4, 6)).data).all()
     assert result.profile.data == pytest.approx(signal.radial_profile().data, rel=1e-9)
     assert result.power.orders == (2, 4, 6)
+    assert result.band_spectrum.data[[1, 3, 5]] == pytest.approx(result.power.data.mean(axis=(1, 2)), rel=1e-9)
+    assert result.band_spectrum.data.sum() == pytest.approx(result.variance.data.mean(), rel=1e-9)
     k = result.spectrum.axes_manager["k"]
     at_ring = signal.angular_power_map(k=float(k.axis[20]), width=k.scale, orders=range(1, 13)).data.mean(axis=(1, 2))
     assert result.spectrum.data[20] == pytest.approx(at_ring, rel=1e-6)
@@ -19,7 +21,7 @@ def test_fields_agree_with_the_single_methods(make_scan):
 
 def test_without_k_resolved_only_the_ring_is_there(make_scan):
     result = make_scan((3, 4)).medium_range_order(k=3.2, width=0.64, k_resolved=False)
-    assert list(result.signals) == ["variance", "power", "ring_mean"]
+    assert list(result.signals) == ["variance", "power", "ring_mean", "band_spectrum"]
     assert result.profile is None
     assert result.spectrum is None
 

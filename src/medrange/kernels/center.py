@@ -103,7 +103,7 @@ def friedel_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> tuple
     # The logarithm keeps what is left of the direct beam from deciding alone.
     logarithm = np.where(good, np.log(np.maximum(np.where(good, image, 1), positive.min())), 0)
     shift, *_ = phase_cross_correlation(
-        logarithm, logarithm[::-1, ::-1], reference_mask=good, moving_mask=good[::-1, ::-1], overlap_ratio=0.5
+        logarithm, logarithm[::-1, ::-1], reference_mask=good, moving_mask=good[::-1, ::-1], overlap_ratio=0.3
     )
     row, col = (np.array(image.shape) - 1 + shift) / 2
     return float(row), float(col)

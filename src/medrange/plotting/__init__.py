@@ -1,6 +1,7 @@
 """Figures of results; functions take ``ax=None`` and return the axes; nothing is computed here."""
 
 from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps
+from medrange.plotting.patterns import plot_pattern
 from medrange.plotting.profiles import (
     plot_autocorrelation,
     plot_power_spectrum,
@@ -14,6 +15,7 @@ __all__ = [
     "plot_hotspots",
     "plot_map",
     "plot_order_maps",
+    "plot_pattern",
     "plot_power_spectrum",
     "plot_radial_profile",
     "plot_size_statistics",

@@ -332,7 +332,9 @@ def _draw(
     )
     below, above = bool((finite < low).any()), bool((finite > high).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
-    bar = ax.figure.colorbar(image, ax=ax, extend=extend, extendfrac=0.03, fraction=0.046, pad=0.03)
+    # An inset beside the map is as high as the map, whatever the layout makes of the panel.
+    beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
+    bar = ax.figure.colorbar(image, cax=beside, extend=extend, extendfrac=0.03)
     bar.set_label(label)
     return image
 

@@ -58,8 +58,7 @@ def plot_power_spectrum(
     ----------
     source : OrderMap, MROResult or two-dimensional signal
         Maps (n | y, x), averaged here over the scan; or the scan-averaged spectrum with axes named ``n`` and
-        ``k``, of which the ring nearest to ``k`` is drawn; or a result, whose spectrum is drawn at its ``k``
-        (its maps, when it has no spectrum).
+        ``k``, of which the ring nearest to ``k`` is drawn; or a result, whose analyzed ring is drawn for all n.
     k : float, optional
         Ring of a spectrum, in the unit of its k axis.
     ax : matplotlib.axes.Axes, optional
@@ -81,11 +80,11 @@ def plot_power_spectrum(
     --------
     >>> ax = plot_power_spectrum(result)  # doctest: +SKIP
     """
-    if hasattr(source, "spectrum"):
-        k = source.parameters["k"] if k is None else k
-        source = source.power if source.spectrum is None else source.spectrum
     title = "scan average"
-    if source.axes_manager.navigation_dimension == 1:
+    if hasattr(source, "band_spectrum"):
+        orders = np.rint(source.band_spectrum.axes_manager.signal_axes[0].axis).astype(int)
+        power = np.asarray(source.band_spectrum.data, dtype=float)
+    elif source.axes_manager.navigation_dimension == 1:
         orders = np.rint(source.axes_manager.navigation_axes[0].axis).astype(int)
         power = _mean_of_valid(np.asarray(source.data, dtype=float).reshape(orders.size, -1).T)
     else:
@@ -319,7 +318,7 @@ def plot_autocorrelation(
     r, values = np.asarray(autocorrelation.r, dtype=float), np.asarray(autocorrelation.values, dtype=float)
     split = _split_distance(autocorrelation) if split is None else split
     colors = order_colors(autocorrelation.orders)
-    near, far = r <= split, r >= split
+    near, far = r <= split, r >= r[r <= split].max(initial=r.min())
     neighbors = np.asarray(autocorrelation.first_neighbor, dtype=float).ravel()
     for order, curve, neighbor in zip(autocorrelation.orders, values, neighbors, strict=True):
         style = {

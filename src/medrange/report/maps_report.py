@@ -316,11 +316,7 @@ def _result_warnings(result: MROResult, hotspots: Hotspots) -> list[str]:
 
 
 def _odd_to_even(result: MROResult) -> float:
-    """Mean power of odd orders over that of even ones at the analyzed ring, orders 1 to 12."""
-    axes = {axis.name: axis for axis in result.spectrum.axes_manager.signal_axes}
-    row = int(np.argmin(np.abs(axes["k"].axis - result.parameters["k"])))
-    orders = np.rint(axes["n"].axis).astype(int)
-    power = np.asarray(result.spectrum.data, dtype=float)[row]
-    low = (orders >= 1) & (orders <= 12)
-    even = np.nanmean(power[low & (orders % 2 == 0)])
-    return float(np.nanmean(power[low & (orders % 2 == 1)]) / even) if even > 0 else np.inf
+    """Mean power of odd orders over that of even ones of the analyzed ring, orders 1 to 12."""
+    power = np.asarray(result.band_spectrum.data, dtype=float)[:12]
+    even = np.nanmean(power[1::2])
+    return float(np.nanmean(power[::2]) / even) if even > 0 else np.inf

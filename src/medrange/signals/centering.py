@@ -11,6 +11,9 @@ from medrange.geometry import DiffractionGeometry
 from medrange.kernels.center import direct_beam_center, friedel_center, ring_center
 from medrange.signals import calibration
 
+# Pixels between the direct beam and the center of symmetry, which is known to about one.
+_SYMMETRY_TOLERANCE = 5.0
+
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
 
@@ -61,7 +64,9 @@ def find_center(
     mask = calibration.window_mask(signal)
     pattern = mean_pattern(signal, max_patterns=max_patterns)
     if method == "direct_beam":
-        return direct_beam_center(pattern, mask)
+        center = direct_beam_center(pattern, mask)
+        _check_symmetry(center, pattern, mask)
+        return center
     if k is None or width is None:
         msg = "the ring method needs the ring: fit_center(method='ring', k=4.0, width=1.5), in the k axes' units."
         raise ValueError(msg)
@@ -69,3 +74,19 @@ def find_center(
     guess = calibration.pixel_center(signal) or friedel_center(pattern, mask)
     geometry = DiffractionGeometry(pattern.shape, guess, scale, units, None, mask)
     return ring_center(pattern, geometry, k=k, width=width)
+
+
+def _check_symmetry(center: tuple[float, float], pattern: np.ndarray, mask: np.ndarray | None) -> None:
+    """Refuse a brightest spot that is not the pattern's center of symmetry: the beam is then blocked."""
+    middle = (np.array(pattern.shape) - 1) / 2
+    if (np.abs(center - middle) > 0.2 * np.array(pattern.shape)).any():
+        return  # too little of the pattern has a counterpart to judge by
+    symmetry = friedel_center(pattern, mask)
+    apart = float(np.hypot(*(np.array(center) - symmetry)))
+    if apart > _SYMMETRY_TOLERANCE:
+        msg = (
+            f"the brightest spot, at row {center[0]:.1f}, column {center[1]:.1f}, lies {apart:.1f} px from the "
+            f"pattern's center of symmetry, row {symmetry[0]:.1f}, column {symmetry[1]:.1f}: the direct beam seems to "
+            "be blocked. Use fit_center(method='ring', k=..., width=...), or set_center((row, col))."
+        )
+        raise ValueError(msg)

@@ -178,7 +178,8 @@ def find_hotspots(
         labels.append(label_hotspots(image, value, min_pixels=min_pixels))
         regions = pd.DataFrame(measure_hotspots(labels[-1], image, pixel_size=pixel_size))
         regions.insert(0, "n", pd.Series([order] * len(regions), dtype=object))
-        regions[["y", "x"]] += origin
+        regions["y"] += origin[0]
+        regions["x"] += origin[1]
         tables.append(regions)
         area = float(np.isfinite(image).sum()) * pixel_size[0] * pixel_size[1]
         sizes = _size_statistics(regions, area, thickness=thickness, acceptance_angle=acceptance_angle)

@@ -17,7 +17,7 @@ import dask.array as da
 import dask.system
 import numpy as np
 from hyperspy.defaults_parser import preferences
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 # Frames per task of the eager path: long enough to hide the call, short enough to share out evenly.
 _EAGER_BYTES = 32 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 from dask.diagnostics import ProgressBar
-from hyperspy.signals import LazySignal2D, Signal2D
+from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
 from medrange.geometry import PolarGrid
 from medrange.kernels.noise import noise_factors
@@ -43,6 +44,8 @@ class MROResult:
         Azimuthal mean intensity I(k), (y, x | k).
     spectrum : Signal2D or None
         P_n(k) averaged over the scan, data (k, n), n = 1 .. 12 or the highest order asked for.
+    band_spectrum : Signal1D
+        P_n of the ring averaged over the scan, (| n), n = 1 .. n_phi/2; their sum is the mean V2D.
     parameters : dict
         What was asked for.
     variance_noise, power_noise : OrderMap or None
@@ -54,6 +57,7 @@ class MROResult:
     ring_mean: Signal2D
     profile: RadialProfile | None
     spectrum: Signal2D | None
+    band_spectrum: Signal1D
     parameters: dict[str, Any]
     variance_noise: OrderMap | None = None
     power_noise: OrderMap | None = None
@@ -131,10 +135,12 @@ class MROResult:
             raise ValueError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         targets = []
-        for name, signal in self.signals.items():
-            target = path.with_name(f"{path.stem}_{name}{ending}")
-            signal.save(target, overwrite=overwrite)
-            targets.append(target)
+        with warnings.catch_warnings():
+            # RosettaSciIO's writer on zarr 2; nothing a user can do.
+            warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
+            for name, signal in self.signals.items():
+                targets.append(path.with_name(f"{path.stem}_{name}{ending}"))
+                signal.save(targets[-1], overwrite=overwrite)
         return targets
 
     def plot(self) -> Any:
@@ -160,6 +166,13 @@ class _Silent:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def _mean_over_scan(values: np.ndarray | da.Array) -> np.ndarray | da.Array:
+    """Mean over positions (y, x) that hold a value; NaN where none does."""
+    measured = np.isfinite(values)
+    count = measured.sum(axis=(0, 1))
+    return np.where(measured, values, 0).sum(axis=(0, 1), dtype=np.float64) / np.where(count > 0, count, np.nan)
 
 
 def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parameters: dict[str, Any]) -> MROResult:
@@ -201,6 +214,8 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         profile = made(classes, profiles, [*scan_axes(signal, navigate=True), k_axis], "intensity")
         spectrum = made((Signal2D, LazySignal2D), mean, [k_axis, n_axis], "mean P_n(k)")
     maps, axes = (OrderMap, LazyOrderMap), map_axes(signal)
+    all_orders = uniform_axis("n", np.arange(1, band.n_phi // 2 + 1), "", navigate=False)
+    mean_power = _mean_over_scan(statistics[..., FIRST_POWER:])
     ring_mean = statistics[..., RING_MEAN]
     variance_noise = power_noise = None
     if gain is not None:
@@ -215,6 +230,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         ring_mean=made((Signal2D, LazySignal2D), ring_mean, axes, "ring mean"),
         profile=profile,
         spectrum=spectrum,
+        band_spectrum=made((Signal1D, LazySignal1D), mean_power, [all_orders], "mean P_n"),
         variance_noise=variance_noise,
         power_noise=power_noise,
         parameters=parameters | {"k_units": geometry.k_units},
