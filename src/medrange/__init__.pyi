@@ -2,6 +2,7 @@ from . import datasets, units
 from ._version import __version__
 from .geometry import DiffractionGeometry
 from .signals.autocorrelation import Autocorrelation
+from .signals.fluctuation import FluctuationVariance
 from .signals.hotspots import Hotspots
 from .signals.loading import load
 from .signals.mro_result import MROResult
@@ -13,6 +14,7 @@ from .signals.profiles import LazyRadialProfile, RadialProfile
 __all__ = [
     "Autocorrelation",
     "DiffractionGeometry",
+    "FluctuationVariance",
     "Hotspots",
     "LazyNanodiffraction",
     "LazyOrderMap",

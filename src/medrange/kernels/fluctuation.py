@@ -393,7 +393,7 @@ def resampled_means(values: np.ndarray, n_resamples: int, seed: int) -> np.ndarr
 
     Examples
     --------
-    >>> resampled_means(np.arange(100.0), 2000, seed=0).std().round(1)  # the standard error of the mean
+    >>> round(float(resampled_means(np.arange(100.0), 2000, seed=0).std()), 1)  # the standard error of the mean
     2.9
     """
     n = len(values)

@@ -4,6 +4,7 @@ from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps
 from medrange.plotting.patterns import plot_pattern
 from medrange.plotting.profiles import (
     plot_autocorrelation,
+    plot_fluctuation_variance,
     plot_power_spectrum,
     plot_radial_profile,
     plot_size_statistics,
@@ -12,6 +13,7 @@ from medrange.plotting.profiles import (
 
 __all__ = [
     "plot_autocorrelation",
+    "plot_fluctuation_variance",
     "plot_hotspots",
     "plot_map",
     "plot_order_maps",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +112,20 @@ def fluctuation_variance(
 
     The parameters are those of :meth:`medrange.signals.nanodiffraction.Nanodiffraction.fluctuation_variance`.
 
+    Raises
+    ------
+    ValueError
+        If the method is unknown, the gain not positive, the mask not of the scan's shape, or too few positions
+        are left.
+
     Examples
     --------
     >>> import medrange as mr
     >>> s = mr.Nanodiffraction(np.random.default_rng(0).poisson(30, (8, 8, 32, 32)).astype("uint8"))
     >>> s.calibrate(k_step=0.1)
     >>> s.set_center((15.5, 15.5))
-    >>> fluctuation_variance(s, PolarGrid(0.0, 1.5, 15, 1), "ring_mean", gain=1).noise[-1].round(3)
-    0.033
+    >>> fluctuation_variance(s, PolarGrid(0.0, 1.5, 15, 1), "ring_mean", gain=1).noise[-1:].round(3)
+    array([0.033])
     """
     geometry, data = signal.geometry, signal.data
     if data.ndim == 2:
@@ -263,7 +270,7 @@ def _check(method: str, gain: float | None, n_bootstrap: int, n_positions: int) 
     if method not in kernels.METHODS:
         msg = f"method is {method!r}; it must be one of {', '.join(map(repr, kernels.METHODS))}."
         raise ValueError(msg)
-    if gain is not None and not (np.isscalar(gain) and np.isfinite(gain) and gain > 0):
+    if gain is not None and not (isinstance(gain, Real) and np.isfinite(gain) and gain > 0):
         msg = (
             f"gain is {gain!r}; it is the data units per detected electron, one positive number: 1 for a counting "
             "detector, about the height of a single electron's peak for others. Leave it out for the raw V(k) alone."

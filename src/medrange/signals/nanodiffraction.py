@@ -306,33 +306,26 @@ class Nanodiffraction(Signal2D):
         k_step, k_max : float, optional
             Width of a ring (a detector pixel) and end of the last one (the largest full circle).
         gain : float, optional
-            Data units per detected electron: 1 for a counting detector, from the detector's calibration for
-            others; data divided by a constant need the gain divided by it. Never guessed: without it nothing
-            is corrected, and ``noise`` and ``corrected`` are NaN.
+            Data units per detected electron: 1 for a counting detector, from the calibration for others.
+            Never guessed: without it ``noise`` and ``corrected`` are NaN.
         scan_mask : numpy.ndarray of bool, optional
-            Scan positions (y, x) to leave out, True = excluded: wrong thickness or dose, or a bad pattern.
-        n_bootstrap : int
-            Number of resampled scans behind the error band; 0 for none, 200 is usual.
-        seed : int
-            Of the resampling.
+            Scan positions (y, x) to leave out, True = excluded: wrong thickness or dose.
+        n_bootstrap, seed : int
+            Number of resampled scans behind the error band (0 for none, 200 is usual), and its random seed.
 
         Returns
         -------
         FluctuationVariance
             ``k``, ``raw``, ``noise``, ``corrected`` and ``error``, computed at once, also of a lazy signal.
 
-        Raises
-        ------
-        ValueError
-            If the method is unknown, the gain not positive, the mask not of the scan's shape, or too few
-            positions are left.
-
         Notes
         -----
         Noise is that of independent electrons in independent pixels. Where the detector spreads an electron
-        over pixels it is less than ``gain`` says in all but ``"annular_mean"``. Resampling takes positions as
-        independent; where probes overlap the error is too small. For ``"variance_image"`` the resampled V(k)
-        is linearized, and the data are read twice. See [Daulton2010]_ and [Treacy2005]_.
+        over pixels it is less than ``gain`` says, least so in ``"annular_mean"``. ``"ring_mean"`` divides by
+        the ring's mean of a single pattern: below some ten electrons in it take ``"ring_ensemble"``.
+        Resampling takes positions as independent; where probes overlap the error is too small. For
+        ``"variance_image"`` the resampled V(k) is linearized, and the data are read twice.
+        See [Daulton2010]_ and [Treacy2005]_.
         """
         grid = self._rings(1, k_step, k_max)
         options = {"gain": gain, "scan_mask": scan_mask, "n_bootstrap": n_bootstrap, "seed": seed}
