@@ -94,3 +94,44 @@ def test_band_has_full_width_around_k():
     assert band.k == pytest.approx([4.0])
     assert band.phi[0] == pytest.approx(np.pi / 36)
     assert band.lags[1] == pytest.approx(np.pi / 18)
+
+
+def odd_mask():
+    return np.random.default_rng(0).random((8, 9)) < 0.3
+
+
+@pytest.mark.parametrize("mask", [None, odd_mask()], ids=["open", "masked"])
+@pytest.mark.parametrize("ellipse", [None, (0.987654321, 1 / 3)])
+def test_json_round_trip_is_exact(mask, ellipse, tmp_path):
+    center = (np.float64(10) / 3, np.nextafter(4.0, 5.0))
+    geometry = DiffractionGeometry((np.int64(8), 9), center, np.float64(0.1) * 3, "1/Å", ellipse, mask)
+    again = DiffractionGeometry.from_json(geometry.to_json())
+    assert again == geometry
+    assert (again.mask is None) == (mask is None)
+    path = geometry.save(tmp_path / "deep" / "geometry")
+    assert path.name == "geometry.json"
+    assert DiffractionGeometry.load(path) == geometry
+    assert geometry.save(tmp_path / "other.txt").name == "other.txt"
+
+
+def test_json_of_a_large_mask_is_small():
+    mask = np.zeros((512, 512), bool)
+    mask[240:270, :300] = True
+    assert len(DiffractionGeometry((512, 512), (255.5, 255.5), 0.1, "1/nm", mask=mask).to_json()) < 2000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "{}",
+        lambda text: "[1]",
+        lambda text: "no json",
+        lambda text: text.replace("geometry 1", "geometry 9"),
+        lambda text: text.replace('"mask": "', '"mask": "AAAA'),
+        lambda text: text.replace("8,", "80,"),
+    ],
+)
+def test_text_that_is_no_geometry_is_refused(change):
+    text = DiffractionGeometry(*ARGUMENTS, mask=odd_mask()).to_json()
+    with pytest.raises(ValueError, match=r"is no geometry in the format 'medrange geometry 1' \(.*\); write one with"):
+        DiffractionGeometry.from_json(change(text))

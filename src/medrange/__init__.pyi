@@ -10,6 +10,8 @@ from .signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
 from .signals.order_map import LazyOrderMap, OrderMap
 from .signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction
 from .signals.profiles import LazyRadialProfile, RadialProfile
+from .signals.quality import QualityReport
+from .signals.strain import RingStrain
 
 __all__ = [
     "Autocorrelation",
@@ -24,7 +26,9 @@ __all__ = [
     "Nanodiffraction",
     "OrderMap",
     "PolarNanodiffraction",
+    "QualityReport",
     "RadialProfile",
+    "RingStrain",
     "__version__",
     "datasets",
     "load",

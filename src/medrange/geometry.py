@@ -6,11 +6,21 @@ kernels, and never changed. :class:`PolarGrid` says into which (k, phi) bins the
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+
+_FORMAT = "medrange geometry 1"
+_CONVENTIONS = (
+    "k = 1/d without 2 pi; center (row, col) in pixels, 0-based, an integer is a pixel's center; ellipse: axis ratio "
+    "b/a and angle of a in radians from +kx towards +ky; mask: True = excluded, rows first, packed bits, zlib, base64"
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,6 +101,66 @@ class DiffractionGeometry:
         center = f"center ({self.center[0]:.2f}, {self.center[1]:.2f})"
         ellipse = "" if self.ellipse is None else f", ellipse b/a {self.ellipse[0]:.4f}"
         return f"DiffractionGeometry({shape}, {center}, {self.k_step:g} {self.k_units} per px{ellipse}, {masked})"
+
+    def to_json(self) -> str:
+        """Return the geometry as JSON text; :meth:`from_json` gives an equal one, to the last bit.
+
+        Examples
+        --------
+        >>> geometry = DiffractionGeometry((8, 8), (3.5, 3.5), 0.1, "1/nm")
+        >>> DiffractionGeometry.from_json(geometry.to_json()) == geometry
+        True
+        """
+        packed = None if self.mask is None else zlib.compress(np.packbits(self.mask).tobytes(), 9)
+        record = {
+            "format": _FORMAT,
+            "conventions": _CONVENTIONS,
+            "shape": [int(size) for size in self.shape],
+            "center": [float(value) for value in self.center],
+            "k_step": float(self.k_step),
+            "k_units": self.k_units,
+            "ellipse": None if self.ellipse is None else [float(value) for value in self.ellipse],
+            "mask": None if packed is None else base64.b64encode(packed).decode("ascii"),
+        }
+        return json.dumps(record, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> DiffractionGeometry:
+        """Read the text of :meth:`to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is not a geometry, or its mask does not fit its shape.
+        """
+        try:
+            record = json.loads(text)
+            if record["format"] != _FORMAT:
+                msg = f"format {record['format']!r}"
+                raise ValueError(msg)
+            shape = tuple(int(size) for size in record["shape"])
+            row, col = record["center"]
+            ellipse, mask = record["ellipse"], record["mask"]
+            if mask is not None:
+                bits = np.frombuffer(zlib.decompress(base64.b64decode(mask, validate=True)), dtype=np.uint8)
+                mask = np.unpackbits(bits)[: shape[0] * shape[1]].reshape(shape).astype(bool)
+            return cls(shape, (row, col), record["k_step"], record["k_units"], ellipse and tuple(ellipse), mask)
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            msg = f"the text is no geometry in the format {_FORMAT!r} ({error}); write one with to_json() or save()."
+            raise ValueError(msg) from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write the geometry as JSON; ``.json`` is added to a name without ending, an existing file replaced."""
+        path = Path(path)
+        path = path if path.suffix else path.with_suffix(".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> DiffractionGeometry:
+        """Read a file written by :meth:`save`."""
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
     @property
     def distortion(self) -> np.ndarray:

@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.contour import ContourSet
 
-from medrange.plotting import plot_hotspots, plot_map, plot_order_maps
+from medrange.plotting import plot_hotspots, plot_map, plot_order_maps, plot_strain
 from medrange.plotting.style import SCALE_BAR_GID
 
 
@@ -184,3 +186,41 @@ def test_hotspots_of_an_order_not_analyzed_are_refused(stack, hotspots):
         plot_hotspots(hotspots, stack, n=8)
     with pytest.raises(ValueError, match="background map has shape"):
         plot_hotspots(hotspots, stack.isig[:10, :])
+
+
+@pytest.fixture
+def strain(map_signal):
+    maps = {name: map_signal.deepcopy() for name in ("exx", "eyy", "exy")}
+    for i, image in enumerate(maps.values()):
+        image.data = (image.data - 0.5) * 0.01 * (i + 1)
+    return SimpleNamespace(signals=maps, **maps)
+
+
+def test_strain_maps_share_one_scale_around_zero_in_percent(strain):
+    axes = plot_strain(strain)
+    assert [ax.get_title() for ax in axes] == [rf"$\varepsilon_{{{c}}}$" for c in ("xx", "yy", "xy")]
+    limits = {ax.images[0].get_clim() for ax in axes}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    assert low == -high
+    assert 1.0 < high < 1.5
+    np.testing.assert_allclose(axes[2].images[0].get_array(), 100 * strain.exy.data)
+    assert color_bar(axes[0]).ax.get_ylabel() == "strain (%)"
+    assert scale_bar(axes[0]).get_width() == pytest.approx(5.0)
+
+
+def test_strain_limit_axes_and_errors(strain):
+    _, given = plt.subplots(1, 3)
+    axes = plot_strain(strain, axes=given, limit=0.5)
+    assert list(axes) == list(given)
+    assert axes[0].images[0].get_clim() == (-0.5, 0.5)
+    with pytest.raises(ValueError, match=r"limit is -1 %; .* must be positive"):
+        plot_strain(strain, limit=-1)
+    with pytest.raises(ValueError, match="2 axes were given for 3 panels"):
+        plot_strain(strain, axes=given[:2])
+
+
+def test_unstrained_maps_are_drawn(strain):
+    for image in strain.signals.values():
+        image.data[:] = 0
+    assert plot_strain(strain)[0].images[0].get_clim() == (-1.0, 1.0)

@@ -94,7 +94,7 @@ def angular_power(rings: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> phi = 2 * np.pi * np.arange(36) / 36
-    >>> angular_power(1 + 0.2 * np.cos(4 * phi))[3].round(6)
+    >>> float(angular_power(1 + 0.2 * np.cos(4 * phi))[3].round(6))
     0.02
     """
     correlation = angular_correlation(rings)

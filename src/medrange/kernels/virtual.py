@@ -57,7 +57,7 @@ def circular_aperture(geometry: DiffractionGeometry, *, k: float, phi: float, ra
     Examples
     --------
     >>> geometry = DiffractionGeometry((32, 32), (15.5, 15.5), 0.1, "1/nm")
-    >>> circular_aperture(geometry, k=1.0, phi=0.0, radius=0.2).sum().round(12)
+    >>> float(circular_aperture(geometry, k=1.0, phi=0.0, radius=0.2).sum().round(12))
     1.0
     """
     if not radius > 0:

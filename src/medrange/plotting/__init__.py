@@ -1,6 +1,6 @@
 """Figures of results; functions take ``ax=None`` and return the axes; nothing is computed here."""
 
-from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps
+from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps, plot_strain
 from medrange.plotting.patterns import plot_pattern
 from medrange.plotting.profiles import (
     plot_autocorrelation,
@@ -22,4 +22,5 @@ __all__ = [
     "plot_radial_profile",
     "plot_size_statistics",
     "plot_spectrum",
+    "plot_strain",
 ]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.order_map import OrderMap
+    from medrange.signals.strain import RingStrain
 
 #: Percentiles shown as the ends of the color range when no limits are given: only the brightest are clipped.
 _RANGE = (0.0, 99.5)
@@ -217,6 +218,56 @@ def plot_hotspots(
     _finish_frame(ax, frame, scale_bar=True)
     ax.set_title(_hotspot_title(hotspots, order))
     return settle(ax) if new else ax
+
+
+@mpl.rc_context(STYLE)
+def plot_strain(
+    strain: RingStrain, *, axes: np.ndarray | None = None, limit: float | None = None, cmap: str = "RdBu_r"
+) -> np.ndarray:
+    """Draw the maps exx, eyy and exy side by side in percent, on one color scale centered at zero.
+
+    Parameters
+    ----------
+    strain : RingStrain
+        Strain maps (y, x), in memory or lazy.
+    axes : array of matplotlib.axes.Axes, optional
+        At least three axes to draw on; a new figure by default.
+    limit : float, optional
+        Strain, in percent, at the ends of the color scale; by default the 99.5th percentile of its magnitude.
+    cmap : str, optional
+        Name of a diverging color map.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes, shape (3,)
+        The axes drawn on.
+
+    Raises
+    ------
+    ValueError
+        If the limit is not positive, or ``axes`` has too few entries.
+
+    Examples
+    --------
+    >>> axes = plot_strain(s.ring_strain(k=4.0, width=2.0))  # doctest: +SKIP
+    """
+    if limit is not None and not limit > 0:
+        msg = f"limit is {limit!r} %; the strain at the ends of the color scale must be positive."
+        raise ValueError(msg)
+    maps = {name: 100 * np.asarray(signal.data) for name, signal in strain.signals.items()}
+    if limit is None:
+        values = np.abs(np.stack(list(maps.values())))
+        values = values[np.isfinite(values)]
+        limit = (np.percentile(values, _RANGE[1]) if values.size else 0) or 1.0
+    frame = MapFrame.of(strain.exx)
+    drawn = _panel_axes(axes, len(maps), len(maps), frame)
+    for ax, (name, data) in zip(drawn, maps.items(), strict=True):
+        _draw(ax, data, frame, cmap=cmap, label="strain (%)", limits=(-limit, limit))
+        _finish_frame(ax, frame, scale_bar=True)
+        ax.set_title(f"$\\varepsilon_{{{name[1:]}}}$")
+    if axes is None:
+        settle(drawn[0])
+    return drawn
 
 
 def _hotspot_title(hotspots: Hotspots, order: Hashable) -> str:

@@ -94,6 +94,12 @@ def k_scale(signal: BaseSignal) -> tuple[float, str]:
     return kx.scale, units
 
 
+def stored_ellipse(signal: BaseSignal) -> tuple[float, float] | None:
+    """Axis ratio and angle of the elliptical distortion, or None."""
+    ellipse = signal.metadata.get_item(f"{_NODE}.ellipse")
+    return None if ellipse is None else (float(ellipse[0]), float(ellipse[1]))
+
+
 def geometry_of(signal: BaseSignal) -> DiffractionGeometry:
     """Geometry of the patterns of a signal, from its axes and metadata.
 
@@ -108,13 +114,12 @@ def geometry_of(signal: BaseSignal) -> DiffractionGeometry:
     if center is None:
         msg = "the center of the patterns is unknown. Call s.fit_center(), or s.set_center((row, col)) in pixels."
         raise ValueError(msg)
-    ellipse = signal.metadata.get_item(f"{_NODE}.ellipse")
     return DiffractionGeometry(
         shape=(signal_axes(signal)[0].size, signal_axes(signal)[1].size),
         center=center,
         k_step=scale,
         k_units=units,
-        ellipse=None if ellipse is None else (float(ellipse[0]), float(ellipse[1])),
+        ellipse=stored_ellipse(signal),
         mask=window_mask(signal),
     )
 
@@ -129,6 +134,39 @@ def write_center(signal: BaseSignal, center: tuple[float, float]) -> None:
     for axis, value in zip(signal_axes(signal), (row, col), strict=True):
         axis.offset = -value * axis.scale
     signal.metadata.set_item(f"{_NODE}.center", [row + start[0], col + start[1]])
+
+
+def write_ellipse(signal: BaseSignal, ellipse: tuple[float, float] | None) -> None:
+    """Store the elliptical distortion, axis ratio b/a and angle of a in radians; None removes it."""
+    if ellipse is None:
+        if signal.metadata.has_item(f"{_NODE}.ellipse"):
+            del signal.metadata.Medrange.Geometry.ellipse
+        return
+    ratio, angle = (float(value) for value in ellipse)
+    if not (0.5 < ratio < 2 and np.isfinite(angle)):
+        msg = (
+            f"the ellipse is {ellipse!r}; give the axis ratio b/a, between 0.5 and 2, and the angle of the axis a in "
+            "radians from +kx towards +ky, or None."
+        )
+        raise ValueError(msg)
+    signal.metadata.set_item(f"{_NODE}.ellipse", [ratio, angle])
+
+
+def write_geometry(signal: BaseSignal, geometry: DiffractionGeometry) -> None:
+    """Put scale, center, ellipse and mask of a geometry on a signal of the same detector."""
+    shape = tuple(axis.size for axis in signal_axes(signal))
+    if tuple(geometry.shape) != shape:
+        msg = (
+            f"the geometry is of a detector of {geometry.shape[0]} x {geometry.shape[1]} px, the patterns have "
+            f"{shape[0]} x {shape[1]}; use one of the same detector, binned and cropped alike."
+        )
+        raise ValueError(msg)
+    # A mask left over from before would be read as the frame of the new center.
+    write_mask(signal, None)
+    write_k_scale(signal, geometry.k_step, geometry.k_units)
+    write_center(signal, geometry.center)
+    write_ellipse(signal, geometry.ellipse)
+    write_mask(signal, geometry.mask)
 
 
 def write_k_scale(signal: BaseSignal, k_step: float, k_units: str) -> None:

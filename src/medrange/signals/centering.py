@@ -1,50 +1,60 @@
-"""Mean pattern of a scan, and the center found in it."""
+"""Mean pattern of a scan, and the center, the ellipse and the k scale found in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
 
-from medrange.geometry import DiffractionGeometry
+from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.center import direct_beam_center, friedel_center, ring_center
+from medrange.kernels.ellipse import ring_ellipse
+from medrange.kernels.ring_shape import ring_radius
+from medrange.kernels.rings import polar_means
 from medrange.signals import calibration
-
-# Pixels between the direct beam and the center of symmetry, which is known to about one.
-_SYMMETRY_TOLERANCE = 5.0
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
 
+# Pixels between the direct beam and the center of symmetry, which is known to about one.
+_SYMMETRY_TOLERANCE = 5.0
+_MAX_ROUNDS = 20
+_SCALE_TOLERANCE = 1e-6
+# Patterns of eager data taken at a time.
+_PART = 512
 
-def mean_pattern(signal: BaseSignal, *, max_patterns: int) -> np.ndarray:
-    """Mean of about ``max_patterns`` patterns spread evenly over the scan, (rows, cols) in float64.
 
-    Of lazy data whole chunks are read, as few as hold that many patterns.
+def sampled_patterns(signal: BaseSignal, *, max_patterns: int) -> Iterator[np.ndarray]:
+    """About ``max_patterns`` patterns spread evenly over the scan, in parts (n, rows, cols).
+
+    Of lazy data whole chunks are read, as few as hold that many patterns, one after the other.
     """
     if max_patterns < 1:
         msg = f"max_patterns is {max_patterns}; at least one pattern is needed."
         raise ValueError(msg)
     data = signal.data
-    if isinstance(data, da.Array):
-        return _lazy_mean(data, max_patterns)
-    frames = data.reshape(-1, *data.shape[-2:])
-    return frames[:: max(1, len(frames) // max_patterns)].mean(axis=0, dtype=np.float64)
-
-
-def _lazy_mean(data: da.Array, max_patterns: int) -> np.ndarray:
+    if not isinstance(data, da.Array):
+        frames = data.reshape(-1, *data.shape[-2:])
+        step = max(1, len(frames) // max_patterns)
+        for start in range(0, len(frames), step * _PART):
+            yield frames[start : start + step * _PART : step]
+        return
     blocks = list(np.ndindex(data.numblocks[:-2]))
     per_block = np.prod(data.shape[:-2]) / len(blocks)
     wanted = min(len(blocks), max(1, round(max_patterns / per_block)))
-    chosen = [blocks[i] for i in np.unique(np.linspace(0, len(blocks) - 1, wanted).round().astype(int))]
+    for i in np.unique(np.linspace(0, len(blocks) - 1, wanted).round().astype(int)):
+        yield data.blocks[blocks[i]].compute().reshape(-1, *data.shape[-2:])
+
+
+def mean_pattern(signal: BaseSignal, *, max_patterns: int) -> np.ndarray:
+    """Mean of :func:`sampled_patterns`, (rows, cols) in float64."""
     total, count = 0.0, 0
-    # One after the other, so that only a chunk per thread is in memory.
-    for block in chosen:
-        part = data.blocks[block]
-        scan = tuple(range(part.ndim - 2))
-        total = total + part.sum(axis=scan, dtype=np.float64).compute()
-        count += int(np.prod(part.shape[:-2]))
+    for part in sampled_patterns(signal, max_patterns=max_patterns):
+        total = total + part.sum(axis=0, dtype=np.float64)
+        count += len(part)
     return total / count
 
 
@@ -72,8 +82,40 @@ def find_center(
         raise ValueError(msg)
     scale, units = calibration.k_scale(signal)
     guess = calibration.pixel_center(signal) or friedel_center(pattern, mask)
-    geometry = DiffractionGeometry(pattern.shape, guess, scale, units, None, mask)
+    ellipse = calibration.stored_ellipse(signal)
+    geometry = DiffractionGeometry(pattern.shape, guess, scale, units, ellipse, mask)
     return ring_center(pattern, geometry, k=k, width=width)
+
+
+def find_ellipse(signal: BaseSignal, *, k: float, width: float, max_patterns: int) -> tuple[float, float]:
+    """Axis ratio and angle of the ring in the mean pattern; see :func:`medrange.kernels.ellipse.ring_ellipse`."""
+    geometry = signal.geometry
+    return ring_ellipse(mean_pattern(signal, max_patterns=max_patterns), geometry, k=k, width=width)
+
+
+def find_k_step(signal: BaseSignal, *, k: float, width: float, max_patterns: int) -> float:
+    """Size of a pixel that puts the ring found near k at k.
+
+    Raises
+    ------
+    ValueError
+        If no ring is found, or its radius does not come to rest.
+    """
+    geometry = signal.geometry
+    pattern = mean_pattern(signal, max_patterns=max_patterns)[None]
+    for _ in range(_MAX_ROUNDS):
+        band = PolarGrid.band(k, width, 1)
+        # Half a pixel per ring: the ring of a polycrystal is a few pixels wide.
+        grid = replace(band, n_k=max(12, round(2 * width / geometry.k_step)))
+        found = ring_radius(polar_means(pattern, geometry, grid)[0, :, 0], grid.k)
+        geometry = replace(geometry, k_step=geometry.k_step * k / found)
+        if abs(found / k - 1) < _SCALE_TOLERANCE:
+            return geometry.k_step
+    msg = (
+        f"the ring near k = {k:g} {geometry.k_units} does not come to rest (last at {found:.5g}); give a width that "
+        "holds one ring, or a better first k_step with calibrate(k_step=...)."
+    )
+    raise ValueError(msg)
 
 
 def _check_symmetry(center: tuple[float, float], pattern: np.ndarray, mask: np.ndarray | None) -> None:

@@ -11,18 +11,21 @@ from hyperspy.signal import BaseSignal
 from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.polar import polar_operator
 from medrange.kernels.rings import FIRST_POWER, VARIANCE, working_type
 from medrange.kernels.virtual import circular_aperture
 from medrange.signals import blocks, calibration
+from medrange.signals.bad_pixels import find_bad_pixels
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
-from medrange.signals.centering import find_center
+from medrange.signals.centering import find_center, find_ellipse, find_k_step
 from medrange.signals.fluctuation import FluctuationVariance, fluctuation_variance
+from medrange.signals.grids import all_rings, open_band
 from medrange.signals.mapping import Output, map_frames
 from medrange.signals.mro_result import MROResult, analyze
 from medrange.signals.order_map import LazyOrderMap, OrderMap
 from medrange.signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction, checked_orders
 from medrange.signals.profiles import LazyRadialProfile, RadialProfile
+from medrange.signals.quality import QualityReport, quality_report
+from medrange.signals.strain import RingStrain, analyze_strain
 
 _MAPS, _IMAGES = (OrderMap, LazyOrderMap), (Signal2D, LazySignal2D)
 
@@ -114,6 +117,53 @@ class Nanodiffraction(Signal2D):
     def set_mask(self, mask: np.ndarray | None) -> None:
         """Exclude detector pixels: a boolean array of the detector's shape, True = excluded; None = none."""
         calibration.write_mask(self, mask)
+
+    def set_ellipse(self, ellipse: tuple[float, float] | None) -> None:
+        """Undo an elliptical distortion, (b/a, angle of a in radians from +kx to +ky); None = none."""
+        calibration.write_ellipse(self, ellipse)
+
+    def fit_ellipse(self, k: float, width: float, *, max_patterns: int = 4096) -> tuple[float, float]:
+        """Find the ellipse (b/a, angle) of the amorphous ring in the mean pattern, set it, and return it.
+
+        a is the long axis: k stays as it was along a and grows along b, so scale k after it.
+        """
+        ellipse = find_ellipse(self, k=k, width=width, max_patterns=max_patterns)
+        calibration.write_ellipse(self, ellipse)
+        return ellipse
+
+    def fit_k_scale(self, k: float, width: float, *, max_patterns: int = 4096) -> float:
+        """Scale k so that a standard's ring, found within ``width`` of its known k = 1/d, lies there."""
+        k_step = find_k_step(self, k=k, width=width, max_patterns=max_patterns)
+        calibration.write_k_scale(self, k_step, self.geometry.k_units)
+        return k_step
+
+    def set_geometry(self, geometry: DiffractionGeometry) -> None:
+        """Take over the geometry of another scan, or ``DiffractionGeometry.load(path)``."""
+        calibration.write_geometry(self, geometry)
+
+    def find_bad_pixels(self, *, threshold: float = 8.0, max_patterns: int = 4096) -> np.ndarray:
+        """Mask of dead, stuck, hot and noisy pixels and of those masked before, for :meth:`set_mask`.
+
+        Off by ``threshold`` robust sigmas from both ring and neighbors, in mean or variance, is bad.
+        """
+        return find_bad_pixels(self, threshold=threshold, max_patterns=max_patterns)
+
+    def ring_strain(self, k: float, width: float, *, n_phi: int = 36, reference: float | None = None) -> RingStrain:
+        """Strain tensor from the ring's radius, ``k0 (1 - exx cos^2 - eyy sin^2 - 2 exy sin cos)`` of phi.
+
+        Positive is stretched; x is +kx, y is +ky (down) of the detector, not turned to the scan. Shifts of
+        the center, well below the ring's width, are dropped. See [Kang2023]_.
+
+        Parameters
+        ----------
+        k, width : float
+            Annulus that holds the ring with some background.
+        n_phi : int
+            Number of azimuths.
+        reference : float, optional
+            Radius k0 of the unstrained ring; without it the scan's mean pattern has no strain.
+        """
+        return analyze_strain(self, k=k, width=width, n_phi=n_phi, reference=reference)
 
     def virtual_dark_field(self, k: float, phi: float, radius: float) -> Signal2D:
         """Image of the mean intensity in a circular aperture at (k, phi), phi in radians from +kx to +ky."""
@@ -216,13 +266,7 @@ class Nanodiffraction(Signal2D):
         axes = [uniform_axis("k", grid.k, self.geometry.k_units, navigate=True), order_axis(orders)]
         if not k_resolved:
             data, axes = data[0], axes[1:]
-        parameters = {
-            "k": k,
-            "width": width,
-            "n_phi": n_phi,
-            "orders": list(orders),
-            "k_resolved": k_resolved,
-        }
+        parameters = {"k": k, "width": width, "n_phi": n_phi, "orders": list(orders), "k_resolved": k_resolved}
         return self._map(_MAPS, data, "angular_power_map", parameters, "P_n", axes)
 
     def angular_correlation(self, k: float, width: float, *, n_phi: int = 36, k_resolved: bool = False) -> BaseSignal:
@@ -265,14 +309,11 @@ class Nanodiffraction(Signal2D):
             Width of a ring (a detector pixel) and end of the last one (the largest full circle).
         """
         grid = self._rings(1, k_step, k_max)
-        axes = [
-            *scan_axes(self, navigate=True),
-            uniform_axis("k", grid.k, self.geometry.k_units, navigate=False),
-        ]
+        k_axis = uniform_axis("k", grid.k, self.geometry.k_units, navigate=False)
         return build(
             (RadialProfile, LazyRadialProfile),
             self._radial(grid),
-            axes,
+            [*scan_axes(self, navigate=True), k_axis],
             source=self,
             operation="radial_profile",
             parameters={"k_step": grid.k_step, "k_max": grid.k_max},
@@ -393,30 +434,22 @@ class Nanodiffraction(Signal2D):
         parameters |= {"shot_noise": shot_noise, "gain": gain}
         return analyze(self, self._band(k, width, n_phi), rings, parameters)
 
+    def quality_report(self, k: float, width: float, *, gain: float | None = None) -> QualityReport:
+        """Dose, saturation, center drift, ellipticity, odd orders and noise at a ring, and what they mean.
+
+        ``gain`` (data units per detected electron) tells the shot noise; without it that is unknown.
+        """
+        return quality_report(self, k, width, gain=gain)
+
     @property
     def _dtype(self) -> type:
         return working_type(self.data.dtype)
 
     def _band(self, k: float, width: float, n_phi: int) -> PolarGrid:
-        """One ring, refused where no open detector pixel lies in it."""
-        geometry, band = self.geometry, PolarGrid.band(k, width, n_phi)
-        if not polar_operator(geometry, band).is_open.any():
-            msg = (
-                f"no open detector pixel lies in the ring k = {k:g} {geometry.k_units}, width {width:g}; full "
-                f"circles on the detector reach to k = {geometry.k_max:.3g} {geometry.k_units}."
-            )
-            raise ValueError(msg)
-        return band
+        return open_band(self.geometry, k, width, n_phi)
 
     def _rings(self, n_phi: int, k_step: float | None, k_max: float | None) -> PolarGrid:
-        geometry = self.geometry
-        step = geometry.k_step if k_step is None else k_step
-        limit = geometry.k_max if k_max is None else k_max
-        if not 0 < step <= limit:
-            msg = f"k_step = {step:g} and k_max = {limit:g} {geometry.k_units}: no ring of that width fits."
-            raise ValueError(msg)
-        n_k = int(limit / step + 1e-6)
-        return PolarGrid(0.0, n_k * step, n_k, n_phi)
+        return all_rings(self.geometry, n_phi, k_step, k_max)
 
     def _radial(self, grid: PolarGrid) -> np.ndarray:
         function = partial(blocks.radial_means, geometry=self.geometry, grid=grid)

@@ -1,0 +1,37 @@
+"""Bad detector pixels of a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medrange.geometry import DiffractionGeometry
+from medrange.kernels.bad_pixels import bad_pixels
+from medrange.kernels.center import friedel_center
+from medrange.kernels.fluctuation import pixel_sums
+from medrange.signals import calibration
+from medrange.signals.centering import sampled_patterns
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
+
+
+def find_bad_pixels(signal: BaseSignal, *, threshold: float, max_patterns: int) -> np.ndarray:
+    """Mask of a scan, True = excluded: its bad pixels, and those already masked.
+
+    See :func:`medrange.kernels.bad_pixels.bad_pixels`. Radii are taken from the signal's center and ellipse, or,
+    where no center is set, from the center of symmetry of the mean pattern.
+    """
+    reference, sums, count = None, 0.0, 0
+    for part in sampled_patterns(signal, max_patterns=max_patterns):
+        reference = part[0].astype(np.float64) if reference is None else reference
+        sums = sums + pixel_sums(part, reference)
+        count += len(part)
+    shifted = sums[0] / count
+    mean, variance = reference + shifted, np.maximum(sums[1] / count - shifted**2, 0)
+    mask = calibration.window_mask(signal)
+    center = calibration.pixel_center(signal) or friedel_center(mean, mask)
+    in_pixels = DiffractionGeometry(mean.shape, center, 1.0, "px", calibration.stored_ellipse(signal))
+    found = bad_pixels(mean, variance, count, in_pixels.k_of_pixels(), mask=mask, threshold=threshold)
+    return found if mask is None else found | mask

@@ -1,0 +1,201 @@
+"""What a scan is good for: dose, saturation, center drift, ellipticity, even and odd orders, speckle contrast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medrange.geometry import DiffractionGeometry
+from medrange.kernels.ellipse import ring_ellipse
+from medrange.kernels.quality import full_scale, pattern_figures
+from medrange.signals.centering import mean_pattern
+from medrange.signals.mapping import Output, map_frames
+from medrange.signals.tables import with_units, write_table
+
+if TYPE_CHECKING:
+    from medrange.signals.nanodiffraction import Nanodiffraction
+
+# Half the side of the window of the direct beam, as a share of the ring's radius.
+_BEAM_WINDOW = 0.4
+_MAX_PATTERNS = 4096
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QualityReport:
+    """Figures of merit of a scan, each with what it means for the analysis.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Columns ``figure``, ``value``, ``unit``, ``verdict`` ("good", "look" or "unknown") and ``meaning``.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{row.figure:<28}{_number(row.value):>10} {row.unit:<10}{row.verdict:<8} {row.meaning}"
+            for row in self.table.itertuples()
+        ]
+        return "\n".join(["QualityReport", *lines])
+
+    def __getitem__(self, figure: str) -> float:
+        """Value of one figure by name."""
+        found = self.table.loc[self.table["figure"] == figure, "value"]
+        if found.empty:
+            msg = f"there is no figure {figure!r}; there are {', '.join(self.table['figure'])}."
+            raise KeyError(msg)
+        return float(found.iloc[0])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table as CSV and return its path."""
+        return write_table(self.table, path)
+
+
+def _number(value: float) -> str:
+    return "-" if not np.isfinite(value) else f"{value:.4g}"
+
+
+def _figures(frames: np.ndarray, geometry: DiffractionGeometry, radius: float) -> tuple[np.ndarray]:
+    return (pattern_figures(frames, geometry, radius=radius),)
+
+
+def quality_report(signal: Nanodiffraction, k: float, width: float, *, gain: float | None) -> QualityReport:
+    """Measure a scan on the ring ``(k, width)``; see ``Nanodiffraction.quality_report``."""
+    geometry = signal.geometry
+    function = partial(_figures, geometry=geometry, radius=_BEAM_WINDOW * k)
+    (figures,) = map_frames(signal.data, function, [Output((5,), np.float64)], label="quality of the patterns")
+    keywords = {} if gain is None else {"shot_noise": "poisson", "gain": gain}
+    result = signal.medium_range_order(k, width, k_resolved=False, **keywords)
+    if signal._lazy:
+        figures = figures.compute()
+        result.compute(show_progressbar=False)
+    figures = figures.reshape(-1, 5)
+    rows = [
+        *_dose_rows(figures, geometry, signal.data.dtype),
+        *_beam_rows(figures, geometry, width),
+        _ellipse_row(signal, geometry, k, width),
+        *_order_rows(result),
+    ]
+    table = pd.DataFrame(rows, columns=["figure", "value", "unit", "verdict", "meaning"])
+    return QualityReport(with_units(table, {}))
+
+
+def _verdict(value: float, limit: float) -> str:
+    if not np.isfinite(value):
+        return "unknown"
+    return "good" if value <= limit else "look"
+
+
+def _dose_rows(figures: np.ndarray, geometry: DiffractionGeometry, dtype: np.dtype) -> list[tuple]:
+    dose, highest = figures[:, 0], figures[:, 1]
+    spread = float(np.subtract(*np.percentile(dose, [95, 5])) / np.median(dose)) if np.median(dose) > 0 else np.nan
+    open_pixels = geometry.shape[0] * geometry.shape[1]
+    masked = 0 if geometry.mask is None else int(geometry.mask.sum())
+    limit = full_scale(dtype, highest.max())
+    at_limit = figures[highest == limit, 2].sum()
+    saturated = float(at_limit / (len(figures) * (open_pixels - masked))) if np.isfinite(limit) else np.nan
+    if np.dtype(dtype).kind in "iu" and not np.isfinite(limit):
+        saturated = 0.0
+    return [
+        ("dose per pattern", float(np.median(dose)), "data units", "good", "Median sum of the open pixels."),
+        (
+            "dose variation",
+            spread,
+            "",
+            _verdict(spread, 0.2),
+            "5th to 95th percentile over the median: thickness, holes or beam current; leave out odd positions.",
+        ),
+        (
+            "saturated pixels",
+            saturated,
+            "",
+            _verdict(saturated, 0.0),
+            "At the end of the counter (unknown for floating data): fit the center by the ring, mask them.",
+        ),
+        (
+            "masked pixels",
+            masked / open_pixels,
+            "",
+            _verdict(masked / open_pixels, 0.1),
+            "P_n of rings behind the mask is averaged over fewer pairs; single values scatter more.",
+        ),
+    ]
+
+
+def _beam_rows(figures: np.ndarray, geometry: DiffractionGeometry, width: float) -> list[tuple]:
+    beam = figures[:, 3:]
+    found = np.isfinite(beam).all(axis=1)
+    offset = drift = np.nan
+    if found.any():
+        mean = beam[found].mean(axis=0)
+        offset = float(np.hypot(*(mean - geometry.center)))
+        drift = float(np.percentile(np.hypot(*(beam[found] - mean).T), 95))
+    tolerable = 0.1 * width / geometry.k_step
+    return [
+        (
+            "center offset",
+            offset,
+            "px",
+            _verdict(offset, 0.25),
+            "Mean direct beam against the center in use; an offset raises odd orders: fit_center().",
+        ),
+        (
+            "center drift",
+            drift,
+            "px",
+            _verdict(drift, tolerable),
+            f"95 % of the patterns lie within this of the mean; beyond {tolerable:.2g} px the maps show the drift.",
+        ),
+    ]
+
+
+def _ellipse_row(signal: Nanodiffraction, geometry: DiffractionGeometry, k: float, width: float) -> tuple:
+    try:
+        ratio, _ = ring_ellipse(mean_pattern(signal, max_patterns=_MAX_PATTERNS), geometry, k=k, width=2 * width)
+        distortion = abs(1 - ratio)
+    except ValueError:
+        # A ring that cannot be fitted is a figure that is not known, not a failed report.
+        distortion = np.nan
+    return (
+        "ellipticity",
+        distortion,
+        "",
+        _verdict(distortion, 0.01),
+        "|1 - b/a| of the mean ring; raises P_2: fit_ellipse().",
+    )
+
+
+def _order_rows(result: object) -> list[tuple]:
+    power = np.asarray(result.band_spectrum.data)[:12]
+    ratio = float(power[::2].mean() / power[1::2].mean())
+    contrast = float(np.nanmedian(result.variance.data))
+    noise = np.nan if result.variance_noise is None else float(np.nanmedian(result.variance_noise.data))
+    return [
+        (
+            "odd to even power",
+            ratio,
+            "",
+            _verdict(ratio, 0.3),
+            "Orders 1 to 12 of the ring; grows with thickness, noise and a wrong center.",
+        ),
+        (
+            "speckle contrast",
+            contrast,
+            "",
+            "good",
+            "Median V2D of the ring, less the shot noise where a gain is known.",
+        ),
+        (
+            "shot noise of V2D",
+            noise,
+            "",
+            _verdict(noise, 0.5 * max(contrast, 0.0)),
+            "Expected from counting alone (unknown without a gain); above half the contrast the maps are noise.",
+        ),
+    ]

@@ -1,0 +1,130 @@
+"""Strain maps of an amorphous material, from the radius of its ring over azimuth."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.diagnostics import ProgressBar
+from hyperspy.signals import LazySignal2D, Signal2D
+
+from medrange.kernels.polar import polar_operator
+from medrange.kernels.ring_shape import annulus
+from medrange.kernels.rings import working_type
+from medrange.kernels.strain import ring_strain
+from medrange.signals import blocks
+from medrange.signals.building import build, map_axes
+from medrange.signals.mapping import Output, map_frames, shows_progress
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
+
+_COMPONENTS = ("exx", "eyy", "exy")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RingStrain:
+    """Strain tensor of an amorphous material at every scan position; see [Kang2023]_.
+
+    Made by :meth:`medrange.signals.nanodiffraction.Nanodiffraction.ring_strain`. Positive is stretched: there
+    the ring is smaller. x runs along +kx of the detector and y along +ky (downwards): a rotation between the
+    scan and the detector is not applied.
+
+    With N electrons per pattern in an annulus that holds a ring of 10 % width (standard deviation over radius)
+    on as much background, counting noise alone gives exx and eyy to about ``0.25 % sqrt(10^4 / N)``. In a thin sample
+    under a coherent probe the speckle gives more, some percent per pattern: average over positions.
+
+    Attributes
+    ----------
+    exx, eyy, exy : Signal2D
+        Maps (| y, x), dimensionless; NaN where the ring holds no intensity.
+    parameters : dict
+        What was asked for.
+    """
+
+    exx: Signal2D
+    eyy: Signal2D
+    exy: Signal2D
+    parameters: dict[str, Any]
+
+    @property
+    def signals(self) -> dict[str, Signal2D]:
+        """The three maps by name."""
+        return {name: getattr(self, name) for name in _COMPONENTS}
+
+    def compute(self, *, show_progressbar: bool | None = None) -> None:
+        """Compute lazy maps in one pass over the data, in place."""
+        lazy = [signal for signal in self.signals.values() if signal._lazy]
+        with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else nullcontext():
+            arrays = dask.compute(*(signal.data for signal in lazy))
+        for signal, array in zip(lazy, arrays, strict=True):
+            signal.data = array
+            signal._lazy = False
+            signal._assign_subclass()
+
+    def save(self, path: str | Path, *, overwrite: bool | None = None) -> list[Path]:
+        """Save the maps beside each other, ``NAME_exx.zspy``, ...; .zspy when the name has no ending."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        targets = [path.with_name(f"{path.stem}_{name}{path.suffix or '.zspy'}") for name in _COMPONENTS]
+        for signal, target in zip(self.signals.values(), targets, strict=True):
+            signal.save(target, overwrite=overwrite)
+        return targets
+
+    def plot(self, **kwargs: Any) -> Any:
+        """Draw the three maps side by side: see :func:`medrange.plotting.maps.plot_strain`."""
+        from medrange.plotting import maps
+
+        return maps.plot_strain(self, **kwargs)
+
+    def __repr__(self) -> str:
+        rows, cols = self.exx.data.shape
+        text = f"RingStrain({rows} x {cols} positions, ring k = {self.parameters['k']:g} {self.parameters['k_units']}"
+        if self.exx._lazy:
+            return f"{text}; lazy, call compute())"
+        spread = ", ".join(f"{name} {100 * np.nanstd(signal.data):.2g} %" for name, signal in self.signals.items())
+        return f"{text}; standard deviation {spread})"
+
+
+def analyze_strain(signal: BaseSignal, *, k: float, width: float, n_phi: int, reference: float | None) -> RingStrain:
+    """Strain maps of a scan; the parameters are those of ``Nanodiffraction.ring_strain``."""
+    if reference is not None and not (np.isfinite(reference) and reference > 0):
+        msg = f"reference is {reference!r}; give the radius k of the unstrained ring, or None for the scan's mean."
+        raise ValueError(msg)
+    geometry = signal.geometry
+    grid = annulus(geometry, k=k, width=width, n_phi=n_phi)
+    axes = map_axes(signal)
+    function = partial(blocks.polar_patterns, geometry=geometry, grid=grid)
+    output = Output((grid.n_phi, grid.n_k), working_type(signal.data.dtype))
+    (polar,) = map_frames(signal.data, function, [output], label="strain")
+    mean = polar.mean(axis=(0, 1), dtype=np.float64)
+    area = polar_operator(geometry, grid).area
+    solve = partial(ring_strain, area=area, grid=grid, k0=reference, k_units=geometry.k_units)
+    strain = _solve_lazily(polar, mean, solve) if isinstance(polar, da.Array) else solve(polar, mean)
+    parameters = {"k": k, "width": width, "n_phi": n_phi, "reference": reference, "k_units": geometry.k_units}
+    maps = [
+        build(
+            (Signal2D, LazySignal2D),
+            strain[..., i],
+            axes,
+            source=signal,
+            operation="ring_strain",
+            parameters=parameters,
+            quantity=f"strain {name}",
+        )
+        for i, name in enumerate(_COMPONENTS)
+    ]
+    return RingStrain(*maps, parameters)
+
+
+def _solve_lazily(polar: da.Array, mean: da.Array, solve: partial) -> da.Array:
+    chunks = (*polar.chunks[:2], (len(_COMPONENTS),))
+    return da.map_blocks(
+        solve, polar, mean, dtype=np.float64, drop_axis=[3], chunks=chunks, meta=np.empty((0, 0, 0), np.float64)
+    )
