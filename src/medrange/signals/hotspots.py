@@ -20,6 +20,7 @@ from medrange.kernels.hotspots import (
     volume_fraction,
     volume_fraction_error,
 )
+from medrange.signals.null import NullMaps, enrichment_table
 from medrange.signals.tables import with_units, write_table
 
 _TABLE_UNITS = {
@@ -92,6 +93,36 @@ class Hotspots:
             for row in self.summary.to_dict("records")
         ]
         return "\n".join(lines)
+
+    def enrichment(self, null: NullMaps) -> pd.DataFrame:
+        """Hold the hotspots against chance: those of a random object above the same thresholds.
+
+        Parameters
+        ----------
+        null : NullMaps
+            Of the same maps, ``m.null()``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per map: ``n``, ``count``; ``expected_count`` and ``expected_count_std``, mean and
+            standard deviation over the realizations; ``enrichment``, count over expected (infinite where
+            chance gives none); ``p_value``, ``(1 + #{null >= data})/(1 + realizations)``;
+            ``diameter_mean``, ``expected_diameter`` (nm) and ``diameter_p_value``; ``size_resolved``,
+            whether that is below 0.05; ``area_fraction`` and ``volume_fraction``, each with what is
+            expected, and ``volume_enrichment``.
+
+        Raises
+        ------
+        ValueError
+            If the null belongs to other maps.
+
+        Warns
+        -----
+        UserWarning
+            Once, naming the maps whose mean diameter cannot be told from the probe's.
+        """
+        return enrichment_table(self, null)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables, the label images and the parameters into a folder.

@@ -21,6 +21,7 @@ from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_typ
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
 from medrange.signals.mapping import Output, map_frames, shows_progress
+from medrange.signals.null import MRONull, null_maps, record_means, record_ring, simulate_null
 from medrange.signals.order_map import LazyOrderMap, OrderMap
 from medrange.signals.profiles import LazyRadialProfile, RadialProfile
 
@@ -94,6 +95,41 @@ class MROResult:
             signal.data = array
             signal._lazy = False
             signal._assign_subclass()
+        self._record_means()
+
+    def null(
+        self,
+        seed: int | np.random.Generator = 0,
+        *,
+        convergence_angle: float | None = None,
+        beam_energy: float | None = None,
+        n_realizations: int = 20,
+        scan_mask: np.ndarray | None = None,
+    ) -> MRONull:
+        """V2D and P_n of the same random objects, fitted to P_n; see :meth:`OrderMap.null`.
+
+        Parameters
+        ----------
+        seed, convergence_angle, beam_energy, n_realizations, scan_mask
+            As in :meth:`OrderMap.null`.
+
+        Returns
+        -------
+        MRONull
+            ``.variance`` and ``.power``, each for the :meth:`Hotspots.enrichment` of its own map.
+        """
+        self._require_computed("null")
+        statistics, parameters = simulate_null(
+            self.power,
+            seed,
+            convergence_angle=convergence_angle,
+            beam_energy=beam_energy,
+            n_realizations=n_realizations,
+            profile=None,
+            scan_mask=scan_mask,
+        )
+        pair = (null_maps(order_map, statistics, parameters) for order_map in (self.variance, self.power))
+        return MRONull(*pair)
 
     def summary(self) -> pd.DataFrame:
         """One row per map: mean, standard deviation, median and maximum over the scan."""
@@ -151,6 +187,11 @@ class MROResult:
         """All P_n maps side by side with contours of another map, usually V2D (Fig. 3 of [Im2018]_)."""
         self._require_computed("plot_orders")
         return self.power.plot_grid(contour=contour, **kwargs)
+
+    def _record_means(self) -> None:
+        """Put the scan averages into the maps, which their null models need."""
+        for order_map in (self.variance, self.power):
+            record_means(order_map, ring_mean=self.ring_mean, profile=self.profile, band_spectrum=self.band_spectrum)
 
     def _require_computed(self, what: str) -> None:
         if self.power._lazy:
@@ -224,7 +265,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         floors = factors.power[0, [n - 1 for n in orders], None, None].astype(dtype) * ratio
         variance_noise = made(maps, factors.variance[0].astype(dtype) * ratio, axes, "expected shot noise of V2D")
         power_noise = made(maps, floors, [order_axis(orders), *axes], "expected shot noise of P_n")
-    return MROResult(
+    result = MROResult(
         variance=made(maps, statistics[..., VARIANCE], axes, "V2D"),
         power=made(maps, power, [order_axis(orders), *axes], "P_n"),
         ring_mean=made((Signal2D, LazySignal2D), ring_mean, axes, "ring mean"),
@@ -235,3 +276,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         power_noise=power_noise,
         parameters=parameters | {"k_units": geometry.k_units},
     )
+    for order_map in (result.variance, result.power):
+        record_ring(order_map, geometry, band, gain=gain, counts=signal.data.dtype.kind in "iu")
+    result._record_means()
+    return result

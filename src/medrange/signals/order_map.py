@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,11 @@ from medrange._version import __version__
 from medrange.kernels.hotspots import normalized_sum
 from medrange.signals.autocorrelation import Autocorrelation, autocorrelate_maps
 from medrange.signals.hotspots import Hotspots, find_hotspots, overlap_table
+from medrange.signals.null import NullMaps, null_maps, simulate_null
 from medrange.units import standard_units, unit_factor
+
+if TYPE_CHECKING:
+    from hyperspy.signal import BaseSignal
 
 
 class OrderMap(Signal2D):
@@ -194,6 +198,66 @@ class OrderMap(Signal2D):
         """
         images, orders = self._stack()
         return overlap_table(images, orders, np.asarray(other.data, dtype=np.float64), threshold)
+
+    def null(
+        self,
+        seed: int | np.random.Generator = 0,
+        *,
+        convergence_angle: float | None = None,
+        beam_energy: float | None = None,
+        n_realizations: int = 20,
+        profile: BaseSignal | None = None,
+        scan_mask: np.ndarray | None = None,
+    ) -> NullMaps:
+        """Maps that a thin random object would give: same probe, scan, ring, mask and dose, no order.
+
+        Speckle of independent Gaussian Fourier coefficients, with the mean square that the mean pattern asks
+        for, goes through the same bins and formulas. Two numbers are fitted: the speckle contrast, so that
+        the medians of V2D or of the even P_n agree (strong but few hotspots do not count), and the part
+        without Friedel symmetry, from odd against even orders where odd ones are known. Counting noise is
+        that of the data where their gain is known, and is subtracted where theirs was.
+
+        Parameters
+        ----------
+        seed : int or numpy.random.Generator
+            Same seed, same maps; more realizations leave the first ones as they are.
+        convergence_angle : float, optional
+            Semi-angle in mrad; from ``metadata.Acquisition_instrument.TEM`` when not given.
+        beam_energy : float, optional
+            In kV; likewise.
+        n_realizations : int
+            Number of random objects; p-values are no smaller than 1/(1 + n_realizations).
+        profile : RadialProfile, optional
+            Mean pattern I(k) of the scan. ``medium_range_order`` records it in its maps; without one the
+            object is equally strong at all k.
+        scan_mask : numpy.ndarray of bool, optional
+            Scan positions (y, x) left out of the fit, True = excluded, to fit to a matrix region alone.
+
+        Returns
+        -------
+        NullMaps
+            For :meth:`Hotspots.enrichment`. See [Goodman1976]_ and [Treacy2005]_.
+
+        Raises
+        ------
+        ValueError
+            If the map does not say which ring it is of, or the probe is unknown.
+
+        Warns
+        -----
+        UserWarning
+            If no random object has the contrast of the maps; they are then scaled.
+        """
+        statistics, parameters = simulate_null(
+            self,
+            seed,
+            convergence_angle=convergence_angle,
+            beam_energy=beam_energy,
+            n_realizations=n_realizations,
+            profile=profile,
+            scan_mask=scan_mask,
+        )
+        return null_maps(self, statistics, parameters)
 
     def autocorrelation(self, max_distance: float | None = None) -> Autocorrelation:
         """Autocorrelation of each map as a function of distance (Fig. 4c and 4d of [Im2018]_).

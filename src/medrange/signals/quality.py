@@ -39,7 +39,7 @@ class QualityReport:
 
     def __repr__(self) -> str:
         lines = [
-            f"{row.figure:<28}{_number(row.value):>10} {row.unit:<10}{row.verdict:<8} {row.meaning}"
+            f"{row.figure:<28}{_number(row.value):>10} {row.unit:<11}{row.verdict:<8} {row.meaning}"
             for row in self.table.itertuples()
         ]
         return "\n".join(["QualityReport", *lines])
@@ -167,7 +167,7 @@ def _ellipse_row(signal: Nanodiffraction, geometry: DiffractionGeometry, k: floa
         distortion,
         "",
         _verdict(distortion, 0.01),
-        "|1 - b/a| of the mean ring; raises P_2: fit_ellipse().",
+        "|1 - b/a| of the mean ring; raises P_2: fit_ellipse(). Few patterns: their speckle mimics a percent or two.",
     )
 
 
