@@ -7,6 +7,7 @@ from .signals.hotspots import Hotspots
 from .signals.loading import load
 from .signals.mro_result import MROResult
 from .signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
+from .signals.null import MRONull, NullMaps
 from .signals.order_map import LazyOrderMap, OrderMap
 from .signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction
 from .signals.profiles import LazyRadialProfile, RadialProfile
@@ -22,8 +23,10 @@ __all__ = [
     "LazyOrderMap",
     "LazyPolarNanodiffraction",
     "LazyRadialProfile",
+    "MRONull",
     "MROResult",
     "Nanodiffraction",
+    "NullMaps",
     "OrderMap",
     "PolarNanodiffraction",
     "QualityReport",

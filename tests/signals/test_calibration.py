@@ -52,7 +52,8 @@ def test_order_of_calibration_and_center_does_not_matter():
         ({"scan_step": 1.0, "scan_units": "1/nm"}, "cannot convert '1/nm' to 'nm'"),
         ({"k_step": -0.1}, "k_step is -0.1"),
         ({"k_step": 0.1, "k_units": "mrad"}, "k_units is 'mrad'"),
-        ({"beam_energy": 0}, "beam_energy is 0 kV"),
+        ({"beam_energy": 0}, "beam_energy is 0"),
+        ({"convergence_angle": -1}, "convergence_angle is -1"),
     ],
 )
 def test_calibrate_errors(arguments, message):

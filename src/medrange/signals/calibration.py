@@ -238,14 +238,18 @@ def write_scan_scale(signal: BaseSignal, scan_step: float | tuple[float, float] 
         axis.units = units
 
 
-def write_beam_energy(signal: BaseSignal, beam_energy: float | None) -> None:
-    """Record the beam energy, kV, where HyperSpy keeps it."""
-    if beam_energy is None:
-        return
-    if not beam_energy > 0:
-        msg = f"beam_energy is {beam_energy!r} kV; it must be positive, for example 300."
-        raise ValueError(msg)
-    signal.metadata.set_item("Acquisition_instrument.TEM.beam_energy", float(beam_energy))
+def write_beam(signal: BaseSignal, beam_energy: float | None, convergence_angle: float | None) -> None:
+    """Record the beam energy (kV) and the convergence half-angle (mrad) where HyperSpy keeps them."""
+    for name, value, example in (
+        ("beam_energy", beam_energy, "300 (kV)"),
+        ("convergence_angle", convergence_angle, "1.15 (mrad)"),
+    ):
+        if value is None:
+            continue
+        if not value > 0:
+            msg = f"{name} is {value!r}; it must be positive, for example {example}."
+            raise ValueError(msg)
+        signal.metadata.set_item(f"Acquisition_instrument.TEM.{name}", float(value))
 
 
 def detector_gain(signal: BaseSignal, shot_noise: str | None, gain: float | None) -> float | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,11 @@ from medrange.kernels.hotspots import (
     volume_fraction,
     volume_fraction_error,
 )
-from medrange.signals.null import NullMaps, enrichment_table
+from medrange.signals.enrichment import enrichment_table
 from medrange.signals.tables import with_units, write_table
+
+if TYPE_CHECKING:
+    from medrange.signals.null import NullMaps
 
 _TABLE_UNITS = {
     "y": "nm",
@@ -109,8 +112,9 @@ class Hotspots:
             standard deviation over the realizations; ``enrichment``, count over expected (infinite where
             chance gives none); ``p_value``, ``(1 + #{null >= data})/(1 + realizations)``;
             ``diameter_mean``, ``expected_diameter`` (nm) and ``diameter_p_value``; ``size_resolved``,
-            whether that is below 0.05; ``area_fraction`` and ``volume_fraction``, each with what is
-            expected, and ``volume_enrichment``.
+            whether that is below 0.05; ``area_fraction``, ``expected_area_fraction`` and ``area_p_value``;
+            ``volume_fraction``, ``expected_volume_fraction`` and ``volume_enrichment``. Where order is
+            dense, hotspots merge: then area and volume tell more than the count.
 
         Raises
         ------

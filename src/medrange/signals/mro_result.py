@@ -277,6 +277,6 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         parameters=parameters | {"k_units": geometry.k_units},
     )
     for order_map in (result.variance, result.power):
-        record_ring(order_map, geometry, band, gain=gain, counts=signal.data.dtype.kind in "iu")
+        record_ring(order_map, signal, band, gain)
     result._record_means()
     return result

@@ -11,7 +11,7 @@ from hyperspy.signal import BaseSignal
 from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.rings import FIRST_POWER, VARIANCE, working_type
+from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_type
 from medrange.kernels.virtual import circular_aperture
 from medrange.signals import blocks, calibration
 from medrange.signals.bad_pixels import find_bad_pixels
@@ -21,6 +21,7 @@ from medrange.signals.fluctuation import FluctuationVariance, fluctuation_varian
 from medrange.signals.grids import all_rings, open_band
 from medrange.signals.mapping import Output, map_frames
 from medrange.signals.mro_result import MROResult, analyze
+from medrange.signals.null import record_ring
 from medrange.signals.order_map import LazyOrderMap, OrderMap
 from medrange.signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction, checked_orders
 from medrange.signals.profiles import LazyRadialProfile, RadialProfile
@@ -55,8 +56,9 @@ class Nanodiffraction(Signal2D):
         k_step: float | None = None,
         k_units: str = "1/nm",
         beam_energy: float | None = None,
+        convergence_angle: float | None = None,
     ) -> None:
-        """Set the scan step, the size of a detector pixel in k = 1/d, and the beam energy; in place.
+        """Set the scan step, the size of a detector pixel in k = 1/d, and the beam; in place.
 
         Parameters
         ----------
@@ -70,6 +72,8 @@ class Nanodiffraction(Signal2D):
             ``"1/nm"`` or ``"1/Å"``.
         beam_energy : float, optional
             In kV.
+        convergence_angle : float, optional
+            Half-angle of the probe, mrad: what a null model needs.
 
         Raises
         ------
@@ -79,7 +83,7 @@ class Nanodiffraction(Signal2D):
         calibration.write_scan_scale(self, scan_step, scan_units)
         if k_step is not None:
             calibration.write_k_scale(self, k_step, k_units)
-        calibration.write_beam_energy(self, beam_energy)
+        calibration.write_beam(self, beam_energy, convergence_angle)
 
     @property
     def geometry(self) -> DiffractionGeometry:
@@ -217,9 +221,11 @@ class Nanodiffraction(Signal2D):
             (| y, x), dimensionless; NaN where the ring holds no intensity. See [Im2018]_.
         """
         gain = calibration.detector_gain(self, shot_noise, gain)
-        data = self._ring_maps(self._band(k, width, n_phi), gain)[..., 0, VARIANCE]
+        band = self._band(k, width, n_phi)
+        statistics = self._ring_maps(band, gain)[..., 0, :]
         parameters = {"k": k, "width": width, "n_phi": n_phi, "shot_noise": shot_noise, "gain": gain}
-        return self._map(_MAPS, data, "variance_map", parameters, "V2D")
+        result = self._map(_MAPS, statistics[..., VARIANCE], "variance_map", parameters, "V2D")
+        return record_ring(result, self, band, gain, ring_mean=statistics[..., RING_MEAN])
 
     def angular_power_map(
         self,
@@ -262,12 +268,15 @@ class Nanodiffraction(Signal2D):
         grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
         columns = [FIRST_POWER + n - 1 for n in orders]
         gain = calibration.detector_gain(self, shot_noise, gain)
-        data = np.moveaxis(self._ring_maps(grid, gain)[..., columns], (-2, -1), (0, 1))
+        statistics = self._ring_maps(grid, gain)
+        data = np.moveaxis(statistics[..., columns], (-2, -1), (0, 1))
         axes = [uniform_axis("k", grid.k, self.geometry.k_units, navigate=True), order_axis(orders)]
-        if not k_resolved:
-            data, axes = data[0], axes[1:]
         parameters = {"k": k, "width": width, "n_phi": n_phi, "orders": list(orders), "k_resolved": k_resolved}
-        return self._map(_MAPS, data, "angular_power_map", parameters, "P_n", axes)
+        parameters |= {"shot_noise": shot_noise, "gain": gain}
+        if k_resolved:
+            return self._map(_MAPS, data, "angular_power_map", parameters, "P_n", axes)
+        result = self._map(_MAPS, data[0], "angular_power_map", parameters, "P_n", axes[1:])
+        return record_ring(result, self, band, gain, ring_mean=statistics[..., 0, RING_MEAN])
 
     def angular_correlation(self, k: float, width: float, *, n_phi: int = 36, k_resolved: bool = False) -> BaseSignal:
         """Angular correlation ``C(dphi) = (<I(phi) I(phi + dphi)> - <I>^2)/<I>^2`` at every position.

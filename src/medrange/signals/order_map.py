@@ -248,8 +248,12 @@ class OrderMap(Signal2D):
         UserWarning
             If no random object has the contrast of the maps; they are then scaled.
         """
+        maps = self
+        if self._lazy:
+            maps = self.deepcopy()
+            maps.compute(show_progressbar=False)
         statistics, parameters = simulate_null(
-            self,
+            maps,
             seed,
             convergence_angle=convergence_angle,
             beam_energy=beam_energy,
@@ -257,7 +261,7 @@ class OrderMap(Signal2D):
             profile=profile,
             scan_mask=scan_mask,
         )
-        return null_maps(self, statistics, parameters)
+        return null_maps(maps, statistics, parameters)
 
     def autocorrelation(self, max_distance: float | None = None) -> Autocorrelation:
         """Autocorrelation of each map as a function of distance (Fig. 4c and 4d of [Im2018]_).

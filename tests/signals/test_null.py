@@ -1,0 +1,448 @@
+"""Null of order maps: what is recorded, fitted and refused; null against null; scans with planted clusters."""
+
+import dataclasses
+import warnings
+
+import hyperspy.api as hs
+import numpy as np
+import pandas as pd
+import pytest
+
+import medrange as mr
+from medrange.kernels.hotspots import label_hotspots, measure_hotspots
+from medrange.kernels.null import RandomScan, null_rings
+from medrange.signals.autocorrelation import autocorrelate_maps
+
+RING = {"k": 3.2, "width": 0.64}
+PROBE = {"convergence_angle": 1.15}
+COLUMNS = [
+    "n", "count", "expected_count", "expected_count_std", "enrichment", "p_value", "diameter_mean",
+    "expected_diameter", "diameter_p_value", "size_resolved", "area_fraction", "expected_area_fraction",
+    "area_p_value", "volume_fraction", "expected_volume_fraction", "volume_enrichment",
+]  # fmt: skip
+
+# Small fields cannot tell sizes; what the warning says has its own test.
+pytestmark = pytest.mark.filterwarnings("ignore:the mean hotspot diameter")
+
+
+@pytest.fixture
+def result(make_scan):
+    return make_scan((12, 14)).medium_range_order(**RING)
+
+
+@pytest.fixture(scope="module")
+def random_result():
+    """Maps of counts from a random object, 30 x 32 positions."""
+    from medrange.kernels.null import random_object, speckle
+
+    rows, cols = np.indices((48, 48)).reshape(2, -1) - np.array([[23.6], [24.2]])
+    scan = RandomScan(np.stack([rows, cols], 1) * 0.16, (30, 32), (0.3, 0.3), 0.584)
+    rng = np.random.default_rng(7)
+    pattern = speckle(scan, random_object(scan, rng)) / scan.expected[:, None, None]
+    counts = rng.poisson(np.moveaxis(4 * pattern, 0, -1)).reshape(30, 32, 48, 48).astype(np.uint16)
+    signal = mr.Nanodiffraction(counts)
+    signal.calibrate(scan_step=0.3, k_step=0.16, beam_energy=300)
+    signal.set_center((23.6, 24.2))
+    return signal.medium_range_order(k=2.8, width=0.6, orders=range(1, 13))
+
+
+class TestModel:
+    def test_a_random_object_is_its_own_null(self, random_result):
+        null = random_result.null(**PROBE, n_realizations=8)
+        table = null.power.typical()
+        assert np.median(table.ratio[1::2]) == pytest.approx(1, abs=0.1)
+        assert null.power.parameters["contrast"] == pytest.approx(1, abs=0.15)
+        assert null.power.parameters["beta"] < 0.05
+        # Not fitted: odd orders (noise alone), V2D.
+        assert np.median(table.ratio[::2]) == pytest.approx(1, abs=0.2)
+        assert null.variance.typical().ratio[0] == pytest.approx(1, abs=0.15)
+
+    def test_shapes_and_names(self, result):
+        null = result.null(**PROBE, n_realizations=3)
+        assert null.power.maps.shape == (3, 5, 12, 14)
+        assert null.variance.maps.shape == (3, 1, 12, 14)
+        assert null.power.orders == (2, 4, 6, 8, 10)
+        assert null.variance.orders == ("map",)
+        assert null.power.maps.dtype == np.float32
+        # The same random objects: five of the orders that add up to V2D.
+        some, whole = null.power.maps.sum(axis=1), null.variance.maps[:, 0]
+        assert (some < whole).all()
+        assert np.corrcoef(some.ravel(), whole.ravel())[0, 1] > 0.9
+        assert "3 realizations of 12 x 14 positions, n = 2, 4, 6, 8, 10; contrast" in repr(null.power)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            null.power.maps = None
+
+    def test_same_seed_same_maps_and_more_realizations_keep_the_first(self, result):
+        first, more = (result.power.null(seed=3, **PROBE, n_realizations=n).maps for n in (2, 4))
+        assert (first == more[:2]).all()
+        assert (first == result.null(seed=3, **PROBE, n_realizations=2).power.maps).all()
+        assert (first != result.power.null(seed=4, **PROBE, n_realizations=2).maps).any()
+        generator = np.random.default_rng(3)
+        assert (result.power.null(generator, **PROBE, n_realizations=2).maps == first).all()
+
+    def test_input_is_unchanged(self, result):
+        before, metadata = result.power.data.copy(), str(result.power.metadata)
+        result.power.null(**PROBE, n_realizations=1, profile=result.profile)
+        assert (result.power.data == before).all()
+        assert str(result.power.metadata) == metadata
+
+    @pytest.mark.parametrize("ending", ["hspy", "zspy"])
+    def test_a_map_that_was_saved_has_the_same_null(self, make_scan, tmp_path, ending):
+        scan = make_scan((6, 7), dtype=np.uint16)
+        mask = np.zeros((64, 64), bool)
+        mask[24:40, :30] = True
+        scan.set_mask(mask)
+        scan.metadata.set_item("Acquisition_instrument.TEM.convergence_angle", 1.15)
+        scan.metadata.set_item("Medrange.Geometry.ellipse", [1.02, 0.3])
+        result = scan.medium_range_order(**RING, shot_noise="poisson")
+        result.save(tmp_path / f"out.{ending}")
+        for name in ("power", "variance"):
+            again = hs.load(tmp_path / f"out_{name}.{ending}").null(n_realizations=2)
+            expected = result.signals[name].null(n_realizations=2)
+            np.testing.assert_array_equal(again.maps, expected.maps)
+            assert again.parameters == expected.parameters
+            assert again.parameters["shot_noise_subtracted"]
+            assert again.parameters["spectrum"] == "profile"
+
+    def test_lazy_equals_eager(self, make_scan):
+        expected = make_scan((6, 7)).medium_range_order(**RING)
+        result = make_scan((6, 7), lazy=True, chunks=(2, 3, -1, -1)).medium_range_order(**RING)
+        with pytest.raises(ValueError, match=r"call compute\(\) on the result first"):
+            result.null(**PROBE)
+        result.compute()
+        null = result.null(**PROBE, n_realizations=2)
+        assert null.power.maps == pytest.approx(expected.null(**PROBE, n_realizations=2).power.maps, rel=1e-3)
+        lazy = expected.power.as_lazy().null(**PROBE, n_realizations=2)
+        assert (lazy.maps == expected.power.null(**PROBE, n_realizations=2).maps).all()
+        assert type(lazy.realization(0)) is mr.OrderMap
+
+    def test_angstrom_axes_give_the_same_null(self, make_scan):
+        scan = make_scan((6, 7))
+        converted = scan.deepcopy()
+        converted.axes_manager.convert_units(axes="signal", units="1/angstrom")
+        converted.axes_manager.convert_units(axes="navigation", units="angstrom")
+        expected = scan.medium_range_order(**RING).power.null(**PROBE, n_realizations=2)
+        null = converted.medium_range_order(k=0.32, width=0.064).power.null(**PROBE, n_realizations=2)
+        assert null.maps == pytest.approx(expected.maps, rel=1e-2)
+
+    def test_missing_values_stay_missing(self, result):
+        result.power.data[:, :2] = np.nan
+        result.power.data[3, 4, 5] = np.nan
+        null = result.power.null(**PROBE, n_realizations=2)
+        assert (np.isnan(null.maps) == np.isnan(result.power.data)).all()
+
+    def test_profile_can_be_given_or_missing(self, make_scan):
+        scan = make_scan((6, 7))
+        bare = scan.medium_range_order(**RING, k_resolved=False).power
+        assert bare.null(**PROBE, n_realizations=1).parameters["spectrum"] == "white"
+        null = bare.null(**PROBE, n_realizations=1, profile=scan.radial_profile())
+        expected = scan.medium_range_order(**RING).power.null(**PROBE, n_realizations=1)
+        assert null.maps == pytest.approx(expected.maps, rel=1e-4)
+
+    def test_counting_noise_raises_the_odd_orders(self, random_result):
+        data = random_result.power
+        noisy = data.null(**PROBE, n_realizations=2)
+        quiet = data.deepcopy()
+        del quiet.metadata.Medrange.Ring.gain
+        silent = quiet.null(**PROBE, n_realizations=2)
+        assert (noisy.parameters["gain"], silent.parameters["gain"]) == (1.0, None)
+        assert noisy.typical().ratio[::2].median() == pytest.approx(1, abs=0.2)
+        assert "no counting noise" in repr(silent)
+
+    def test_strong_maps_do_not_move_the_fit_but_all_of_them_do(self, random_result):
+        few, all_of_them = random_result.power.deepcopy(), random_result.power * 4
+        few.data[:, 10:13, 10:13] *= 20
+        contrast = random_result.power.null(**PROBE, n_realizations=1).parameters["contrast"]
+        assert few.null(**PROBE, n_realizations=1).parameters["contrast"] == pytest.approx(contrast, rel=0.02)
+        with pytest.warns(UserWarning, match="stronger than a coherent random object"):
+            null = all_of_them.null(**PROBE, n_realizations=1)
+        assert null.parameters["contrast"] == pytest.approx(2 * contrast, rel=0.1)
+        assert np.median(null.typical().ratio[1::2]) == pytest.approx(1, abs=0.15)
+
+    def test_weak_speckle_is_met(self, random_result):
+        weak = random_result.variance * 0.3
+        null = weak.null(**PROBE, n_realizations=4)
+        assert null.parameters["contrast"] < 0.6
+        assert null.typical().ratio[0] == pytest.approx(1, abs=0.1)
+
+    def test_fit_to_the_matrix_alone(self, random_result):
+        data = random_result.power.deepcopy()
+        ordered = np.zeros((30, 32), bool)
+        ordered[:20] = True
+        data.data[:, ordered] *= 3
+        contrast = random_result.power.null(**PROBE, n_realizations=1).parameters["contrast"]
+        null = data.null(**PROBE, n_realizations=1, scan_mask=ordered)
+        assert null.parameters["contrast"] == pytest.approx(contrast, rel=0.15)
+
+    def test_subtracted_noise_is_subtracted_from_the_null(self, make_scan):
+        flat = np.random.default_rng(0).poisson(3, (16, 18, 64, 64)).astype(np.uint16)
+        signal = mr.Nanodiffraction(flat)
+        signal.calibrate(scan_step=0.32, k_step=0.16, beam_energy=300)
+        signal.set_center((31.3, 32.4))
+        result = signal.medium_range_order(**RING, shot_noise="poisson")
+        null = result.null(**PROBE, n_realizations=4)
+        floor = result.power_noise.data.mean(axis=(1, 2))
+        assert null.power.parameters["contrast"] < 0.15
+        assert (np.abs(null.power.maps.mean(axis=(0, 2, 3))) < 0.3 * floor).all()
+
+
+class TestRefusals:
+    def test_the_probe_must_be_known(self, result):
+        with pytest.raises(ValueError, match=r"convergence angle is unknown.*\.null\(convergence_angle=1\.15\)"):
+            result.null()
+        with pytest.raises(ValueError, match=r"convergence_angle is -1 mrad; it must be positive"):
+            result.null(convergence_angle=-1)
+        del result.power.metadata.Acquisition_instrument
+        with pytest.raises(ValueError, match=r"beam energy is unknown.*beam_energy=300\.0"):
+            result.power.null(**PROBE)
+        assert result.power.null(**PROBE, beam_energy=300, n_realizations=1).parameters["beam_energy"] == 300
+
+    def test_the_ring_must_be_known(self):
+        maps = mr.OrderMap.from_array(np.ones((2, 5, 5)), scale=0.3, orders=(2, 4))
+        with pytest.raises(ValueError, match=r"does not say which ring"):
+            maps.null(**PROBE)
+
+    def test_the_quantity_must_be_known(self, result):
+        with pytest.raises(ValueError, match=r"null is known for V2D and for P_n"):
+            result.power.inav[1].null(**PROBE)
+        with pytest.raises(ValueError, match=r"null is known for V2D and for P_n"):
+            result.power.normalized_sum().null(**PROBE)
+        assert result.power.inav[1:2].null(**PROBE, n_realizations=1).orders == (4,)
+
+    def test_numbers_and_masks(self, result):
+        with pytest.raises(ValueError, match="n_realizations is 0"):
+            result.null(**PROBE, n_realizations=0)
+        with pytest.raises(ValueError, match=r"scan_mask is bool of shape \(3, 3\)"):
+            result.null(**PROBE, scan_mask=np.zeros((3, 3), bool))
+        with pytest.raises(ValueError, match="no scan position is left"):
+            result.null(**PROBE, scan_mask=np.ones((12, 14), bool))
+
+    def test_dose_not_recorded(self, make_scan):
+        maps = make_scan((6, 7), dtype=np.uint16).medium_range_order(**RING).power
+        del maps.metadata.Medrange.Ring.ring_mean
+        with pytest.warns(UserWarning, match="has no counting noise"):
+            null = maps.null(**PROBE, n_realizations=1)
+        assert null.parameters["gain"] is None
+
+
+class TestEnrichment:
+    def test_table(self, result):
+        null = result.null(**PROBE, n_realizations=4)
+        table = result.power.hotspots().enrichment(null.power)
+        assert list(table.columns) == COLUMNS
+        assert table.n.tolist() == [2, 4, 6, 8, 10, "sum"]
+        assert table.attrs["units"]["expected_diameter"] == "nm"
+        assert table.attrs["units"]["enrichment"] == ""
+        assert table.p_value.between(1 / 5, 1).all()
+        assert table.enrichment.to_numpy() == pytest.approx(
+            (table["count"] / table.expected_count).to_numpy(), nan_ok=True
+        )
+        assert result.variance.hotspots().enrichment(null.variance).n.tolist() == ["map"]
+
+    def test_counts_are_those_above_the_same_threshold(self, random_result):
+        null = random_result.power.null(**PROBE, n_realizations=3)
+        found = random_result.power.hotspots("otsu", min_pixels=2, include_sum=False)
+        table = found.enrichment(null)
+        for index, threshold in enumerate(found.summary.threshold):
+            regions = [measure_hotspots(label_hotspots(m[index], threshold, min_pixels=2), m[index]) for m in null.maps]
+            assert table.expected_count[index] == pytest.approx(np.mean([r["label"].size for r in regions]))
+            sizes = np.concatenate([r["diameter"] for r in regions]) * 0.3
+            assert table.expected_diameter[index] == pytest.approx(sizes.mean())
+
+    def test_realizations_in_place_of_data_give_their_own_numbers(self, random_result):
+        """The sum over orders is taken in units of the data's means, as the threshold is."""
+        null = random_result.power.null(**PROBE, n_realizations=2)
+        same = dataclasses.replace(null, maps=np.repeat(random_result.power.data[np.newaxis], 3, axis=0))
+        table = random_result.power.hotspots().enrichment(same)
+        assert (table.enrichment == 1).all()
+        assert (table.p_value == 1).all()
+        assert table.expected_area_fraction.to_numpy() == pytest.approx(table.area_fraction.to_numpy())
+        assert table.volume_enrichment.to_numpy() == pytest.approx(1)
+
+    def test_other_maps_are_refused(self, result):
+        null = result.null(**PROBE, n_realizations=1)
+        with pytest.raises(ValueError, match="do not belong together"):
+            result.power.hotspots().enrichment(null.variance)
+        with pytest.raises(ValueError, match="do not belong together"):
+            result.power.isig[:5, :5].hotspots().enrichment(null.power)
+
+    def test_chance_that_gives_none(self, result):
+        null = result.variance.null(**PROBE, n_realizations=2)
+        none = dataclasses.replace(null, maps=np.zeros_like(null.maps))
+        row = result.variance.hotspots().enrichment(none).iloc[0]
+        assert row.enrichment == np.inf
+        assert row.p_value == pytest.approx(1 / 3)
+        assert np.isnan(row.expected_diameter)
+        assert not row.size_resolved
+
+    @pytest.mark.filterwarnings("default:the mean hotspot diameter")
+    def test_probe_sized_hotspots_are_told_once(self, random_result):
+        null = random_result.power.null(**PROBE)
+        with pytest.warns(UserWarning, match=r"it is the size of the probe, not of the order") as told:
+            table = random_result.power.hotspots().enrichment(null)
+        assert len(told) == 1
+        assert not table.size_resolved.all()
+        large, even = random_result.power.inav[1:6:2], dataclasses.replace(null, maps=null.maps[:, 1:6:2])
+        even = dataclasses.replace(even, orders=large.orders)
+        large.data[:] = 0.01
+        large.data[:, 5:20, 5:20] = 5.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert large.hotspots(threshold=0.15).enrichment(even).size_resolved.all()
+
+    def test_null_against_null_is_chance(self, random_result):
+        """Twenty realizations as data, held against others of the same object."""
+        null = random_result.power.null(seed=1, **PROBE, n_realizations=20)
+        other = random_result.power.null(seed=2, **PROBE, n_realizations=20)
+        tables = []
+        for index in range(20):
+            data = null.realization(index)
+            tables.append(data.hotspots(include_sum=False).enrichment(dataclasses.replace(other, source=data)))
+        enrichment = np.array([t["count"].sum() / t.expected_count.sum() for t in tables])
+        assert enrichment.mean() == pytest.approx(1, abs=0.05)
+        assert (np.abs(enrichment - 1) < 0.25).all()
+        p_values = np.concatenate([t.p_value for t in tables])
+        # Counts tie, and ties count against an enrichment: slightly above 1/2.
+        assert 0.45 < p_values.mean() < 0.62
+        assert (p_values < 0.1).mean() < 0.2
+        assert (p_values > 0.5).mean() < 0.7
+
+    def test_a_realization_is_an_order_map(self, random_result):
+        data = random_result.power.null(**PROBE, n_realizations=1).realization(0)
+        assert type(data) is mr.OrderMap
+        assert data.orders == random_result.power.orders
+        again = data.null(seed=5, **PROBE, n_realizations=2)
+        assert np.median(again.typical().ratio[1::2]) == pytest.approx(1, abs=0.1)
+
+
+def test_rings_need_the_pixels_of_their_operator(random_result):
+    """The model of the signal and of the kernel are one: same seed, same rings, same V2D."""
+    from medrange.geometry import DiffractionGeometry, PolarGrid
+    from medrange.kernels.polar import polar_operator
+
+    node = random_result.power.metadata.Medrange.Ring
+    geometry = DiffractionGeometry.from_json(node.geometry)
+    operator = polar_operator(geometry, PolarGrid.band(node.k, node.width, node.n_phi))
+    assert (node.k, node.width, node.n_phi, node.gain) == (pytest.approx(2.8), pytest.approx(0.6), 36, 1.0)
+    assert node.ring_mean == pytest.approx(random_result.ring_mean.data.mean(), rel=1e-5)
+    rows, cols = np.divmod(operator.pixels, 48)
+    scan = RandomScan(np.stack([rows - 23.6, cols - 24.2], 1) * 0.16, (30, 32), (0.3, 0.3), 0.584)
+    rings = null_rings(scan, operator, np.random.default_rng(0), mean=node.ring_mean)
+    assert rings.mean() == pytest.approx(node.ring_mean, rel=0.1)
+
+
+@pytest.mark.data
+class TestSimulatedScan:
+    """5 nm of glass with clusters, coherent multislice: a random object is a good null of its matrix."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, data_folder):
+        return data_folder / "sim" / "empad_clusters_thin"
+
+    @pytest.fixture(scope="class")
+    def result(self, folder):
+        signal = mr.load(folder / "counts_full_scan.h5", scan_shape=(48, 48))
+        signal.calibrate(scan_step=0.32, k_step=0.16, beam_energy=300)
+        signal.fit_center()
+        return signal.medium_range_order(k=4.0, width=0.8, orders=(2, 4, 6, 8, 10, 12))
+
+    @pytest.fixture(scope="class")
+    def null(self, result):
+        return result.null(seed=0, **PROBE)
+
+    @pytest.fixture(scope="class")
+    def truth(self, folder):
+        maps = np.load(folder / "truth_maps.npz")
+        return maps["dist_to_any_A"] > 4, maps["dist_to_diffracting_A"] < 0
+
+    @staticmethod
+    def inside(image, threshold, region):
+        """Hotspots whose center lies in the region, and their share of the region."""
+        labels = label_hotspots(image, threshold)
+        regions = measure_hotspots(labels, image)
+        center = np.rint(regions["y"]).astype(int), np.rint(regions["x"]).astype(int)
+        return region[center].sum(), (labels[region] > 0).mean()
+
+    def compared(self, result, null, region):
+        """Counts and areas in a region, over chance, per order."""
+        found = result.power.hotspots(include_sum=False).summary
+        rows = []
+        for index, threshold in enumerate(found.threshold):
+            count, area = self.inside(result.power.data[index], threshold, region)
+            chance = np.array([self.inside(image[index], threshold, region) for image in null.power.maps])
+            rows.append(
+                (found.n[index], count, *chance.mean(axis=0)[:1], chance[:, 0].std(), area / chance[:, 1].mean())
+            )
+        return pd.DataFrame(rows, columns=["n", "count", "expected", "std", "area"]).set_index("n")
+
+    def test_matrix_is_chance(self, result, null, truth):
+        table = self.compared(result, null, truth[0])
+        assert table["count"].sum() / table.expected.sum() == pytest.approx(1, abs=0.1)
+        ratio = table["count"] / table.expected
+        # n = 4 has 0.7 of chance: the glass itself is weaker there, and one contrast serves all orders.
+        assert (np.abs(ratio.drop(4) - 1) < 0.25).all()
+        assert ratio[4] == pytest.approx(1, abs=0.35)
+        assert (np.abs(table["count"] - table.expected) < 3 * table["std"]).all()
+        assert table.area.mean() == pytest.approx(1, abs=0.1)
+
+    def test_diffracting_clusters_are_not(self, result, null, truth):
+        table = self.compared(result, null, truth[1])
+        assert table["count"][6] / table.expected[6] > 3
+        assert table.area[6] > 8
+        assert table.area[4] > 1.5
+        assert table.area.mean() > 2
+
+    def test_typical_values_and_widths_agree_with_the_matrix(self, result, null, truth):
+        matrix, orders = truth[0], list(result.power.orders)
+        typical = np.median(result.power.data[:, matrix], axis=1) / np.median(
+            null.power.maps[:, :, matrix], axis=(0, 2)
+        )
+        assert np.exp(np.log(typical).mean()) == pytest.approx(1, abs=0.05)
+        assert typical == pytest.approx(1, abs=0.22)
+        assert np.median(result.variance.data[matrix]) == pytest.approx(
+            np.median(null.variance.maps[:, :, matrix]), rel=0.1
+        )
+
+        def widths(maps):
+            maps = np.where(matrix, maps, np.nan)
+            return autocorrelate_maps(maps, orders, pixel_size=(0.32, 0.32)).correlation_length
+
+        chance = np.array([widths(maps) for maps in null.power.maps])
+        found = widths(result.power.data)
+        assert found.mean() == pytest.approx(chance.mean(), rel=0.05)
+        assert (np.abs(found - chance.mean(axis=0)) < 3 * chance.std(axis=0)).all()
+
+    def test_whole_scan(self, result, null):
+        table = result.power.hotspots().enrichment(null.power).set_index("n")
+        assert table.p_value[6] < 0.1
+        assert table.volume_enrichment[6] > 4
+        assert table.volume_enrichment.drop([6, "sum"]).between(0.6, 1.7).all()
+        assert null.power.parameters["contrast"] == pytest.approx(1, abs=0.1)
+        assert null.power.parameters["beta"] == pytest.approx(0.05, abs=0.02)
+
+
+def test_shipped_sample():
+    """Planted orders 2, 4, 6, 10: their hotspots hold more volume than chance gives."""
+    truth = mr.datasets.sample_truth("empad").attrs
+    scan = mr.load(mr.datasets.sample_scan("empad"))
+    scan.calibrate(scan_step=truth["scan_step"], k_step=truth["k_step"], beam_energy=truth["beam_energy"])
+    scan.set_center(truth["center"])
+    result = scan.medium_range_order(k=4.0, width=0.6)
+    null = result.null(convergence_angle=truth["convergence_angle"])
+    table = result.power.hotspots().enrichment(null.power).set_index("n")
+    assert table.volume_enrichment[6] > 8
+    assert table.volume_enrichment[4] > 3
+    assert (table.area_p_value[[4, 6]] < 0.06).all()
+    # Weak in this small field: fewer hotspots than chance, though larger ones.
+    assert table["count"][2] < table.expected_count[2]
+    assert table.diameter_mean[2] > 1.5 * table.expected_diameter[2]
+    assert table.p_value[10] > 0.3
+
+
+def test_single_maps_record_their_ring(make_scan):
+    signal = make_scan((12, 13), dtype=np.uint16)
+    signal.calibrate(convergence_angle=1.15)
+    for single in (signal.variance_map(k=3.2, width=0.64), signal.angular_power_map(k=3.2, width=0.64, orders=(2, 4))):
+        ring = single.metadata.Medrange.Ring
+        assert (ring.k, ring.width, ring.n_phi) == pytest.approx((3.2, 0.64, 36))
+        assert single.null(seed=0, n_realizations=2).maps.shape[0] == 2
