@@ -285,7 +285,7 @@ def _instrument(order_map: OrderMap, name: str, given: float | None, unit: str, 
     if value is None:
         msg = (
             f"the {name.replace('_', ' ')} is unknown, and with it the probe. Give it in {unit}: "
-            f".null({name}={example}), or metadata.set_item('{_TEM}.{name}', {example})."
+            f".null({name}={example}), or before mapping s.calibrate({name}={example})."
         )
         raise ValueError(msg)
     if not (np.isfinite(value) and value > 0):
