@@ -57,9 +57,13 @@ def uniform_axis(name: str, values: np.ndarray, units: str, *, navigate: bool) -
 
 
 def order_axis(orders: Sequence[int]) -> dict[str, Any]:
-    """Navigation axis of the symmetry orders n; uniform when their spacing is."""
+    """Navigation axis of the symmetry orders n, which must increase; uniform when their spacing is."""
     values = np.asarray(orders, dtype=float)
-    if len(set(np.diff(values))) <= 1:
+    steps = np.diff(values)
+    if not (steps > 0).all():
+        msg = f"orders are {tuple(orders)}; they must increase."
+        raise ValueError(msg)
+    if len(set(steps)) <= 1:
         return uniform_axis("n", values, "", navigate=True)
     return {"name": "n", "axis": values, "units": "", "navigate": True, "_type": "DataAxis"}
 

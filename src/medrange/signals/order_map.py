@@ -13,6 +13,7 @@ from hyperspy.signals import LazySignal2D, Signal2D
 from medrange._version import __version__
 from medrange.kernels.hotspots import normalized_sum
 from medrange.signals.autocorrelation import Autocorrelation, autocorrelate_maps
+from medrange.signals.building import order_axis
 from medrange.signals.hotspots import Hotspots, find_hotspots, overlap_table
 from medrange.signals.null import NullMaps, null_maps, simulate_null
 from medrange.units import standard_units, unit_factor
@@ -81,7 +82,7 @@ class OrderMap(Signal2D):
             for name, step, start, size in zip("yx", steps, offset, data.shape[-2:], strict=True)
         ]
         if orders is not None:
-            axes.insert(0, _order_axis(orders))
+            axes.insert(0, order_axis(orders))
         return cls(data, axes=axes, metadata={"General": {"title": title}})
 
     @property
@@ -327,16 +328,3 @@ class LazyOrderMap(LazySignal2D, OrderMap):
     """Lazy twin of :class:`OrderMap`; results of its analysis are in memory, computed in one pass."""
 
     _lazy = True
-
-
-def _order_axis(orders: Sequence[int]) -> dict[str, Any]:
-    """Navigation axis ``n``: uniform where the orders are evenly spaced."""
-    n = np.asarray(orders)
-    steps = np.diff(n)
-    if not (steps > 0).all():
-        msg = f"orders are {tuple(orders)}; they must increase."
-        raise ValueError(msg)
-    axis = {"name": "n", "navigate": True, "size": n.size}
-    if (steps == steps[:1]).all():
-        return {**axis, "offset": float(n[0]), "scale": float(steps[0]) if steps.size else 1.0}
-    return {**axis, "axis": n.astype(np.float64)}
