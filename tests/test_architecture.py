@@ -78,6 +78,16 @@ def test_imports_point_one_way(path):
             assert own in HOMES[name.split(".")[0]], f"{own} must not import {name}"
 
 
+def test_atomic_models_know_nothing_of_tomography():
+    code = (
+        "import pkgutil, importlib, sys, medrange.aet.atoms as atoms; "
+        "names = [f'medrange.aet.atoms.{module.name}' for module in pkgutil.iter_modules(atoms.__path__)]; "
+        "[importlib.import_module(name) for name in names]; "
+        "found = [name for name in sys.modules if name.startswith('medrange.aet.tomography')]; assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_rooms_are_small(path):
     text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-from . import datasets, units
+from . import aet, datasets, units
 from ._version import __version__
 from .geometry import DiffractionGeometry
 from .signals.autocorrelation import Autocorrelation
@@ -33,6 +33,7 @@ __all__ = [
     "RadialProfile",
     "RingStrain",
     "__version__",
+    "aet",
     "datasets",
     "load",
     "units",

@@ -1,0 +1,3 @@
+from . import atoms, tomography
+
+__all__ = ["atoms", "tomography"]

@@ -1,0 +1,1 @@
+"""Pair distribution functions from diffraction: arrays of one dimension, no signals."""
