@@ -1,3 +1,4 @@
+from .convert import Conversion, convert
 from .load import describe, read
 
-__all__ = ["describe", "read"]
+__all__ = ["Conversion", "convert", "describe", "read"]
