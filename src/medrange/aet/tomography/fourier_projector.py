@@ -1,0 +1,239 @@
+"""Projections by the Fourier slice theorem and the back-projection that RESIRE pairs with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import fft
+
+from medrange.aet.tomography.back_projection import back_project, back_project_tilts
+from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, padded_shape, rotation_matrices, wrapped
+from medrange.aet.tomography.sampling import sample_lines, sample_plane, touched_lines
+from medrange.aet.tomography.threads import available_cores, each
+
+# Planes of a block: their transforms should stay in the cache of a core. Results depend on it in the last digit.
+_PLANES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class FourierProjector:
+    """Forward and back-projection of a volume for a set of angles, after [Pham2023]_ in references.bib.
+
+    Forward, ``P_k O``: the volume is padded with zeros and transformed, the plane of image k is read out of the
+    complex spectrum by trilinear interpolation and transformed back. Backward, ``B_k b``: each voxel reads the
+    image at the place where it is projected, bilinearly. B_k is not the adjoint of P_k.
+
+    In a pure tilt series (phi = psi = 0) planes of constant y do not mix. Each is then projected by itself, and
+    the oversampling along y has no effect; the numbers are those of the general way to rounding.
+
+    The arrays of a forward projection are kept for the next one: use one projector per thread.
+
+    Attributes
+    ----------
+    angles : numpy.ndarray
+        Shape (n_tilts, 3): phi, theta, psi in degrees.
+    image_shape : tuple of int
+        (nx, ny) of the projections.
+    object_shape : tuple of int
+        (x, y, z) of the volume.
+    oversampling : tuple of float
+        Padded over given size along x, y, z; at least 1.
+    workers : int, optional
+        Threads; by default all cores that this process may use. The result does not depend on it.
+
+    Examples
+    --------
+    >>> projector = FourierProjector([[0, 0, 0], [0, 30, 0]], (9, 7), (9, 7, 9), (2, 2, 2))
+    >>> volume = np.zeros((9, 7, 9), np.float32)
+    >>> volume[4, 2, 4] = 1.0
+    >>> images = projector.forward(volume)
+    >>> images.shape, images[0].argmax() == 4 * 7 + 2
+    ((2, 9, 7), np.True_)
+    """
+
+    angles: np.ndarray
+    image_shape: tuple[int, int]
+    object_shape: tuple[int, int, int]
+    oversampling: tuple[float, float, float] = (3.0, 3.0, 3.0)
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.oversampling) < 1 or len(self.oversampling) != 3:
+            msg = f"oversampling is {self.oversampling!r}; it needs three numbers (x, y, z) of at least 1."
+            raise ValueError(msg)
+        if min(self.image_shape) < 2:
+            msg = f"the projections have shape {self.image_shape!r}; at least 2 x 2 pixels are needed."
+            raise ValueError(msg)
+        if any(n < m for n, m in zip(self.object_shape, self.image_shape, strict=False)):
+            msg = f"the object {self.object_shape!r} is smaller than the projections {self.image_shape!r}."
+            raise ValueError(msg)
+        object.__setattr__(self, "workers", self.workers or available_cores())
+
+    @cached_property
+    def rotations(self) -> np.ndarray:
+        """Matrices A, shape (n_tilts, 3, 3)."""
+        return rotation_matrices(np.atleast_2d(self.angles))
+
+    @cached_property
+    def padded_shape(self) -> tuple[int, int, int]:
+        """Sizes (x, y, z) of the padded volume."""
+        return padded_shape(self.object_shape, self.oversampling)
+
+    def forward(self, volume: np.ndarray) -> np.ndarray:
+        """Projections of a volume.
+
+        Parameters
+        ----------
+        volume : numpy.ndarray
+            Shape ``object_shape``, axes [x, y, z].
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n_tilts, nx, ny), float32: sums along the beam, in the unit of the volume.
+        """
+        planes = as_planes(volume, self.object_shape)
+        images = np.zeros((len(self.rotations), *self.image_shape), np.float32)
+        if is_pure_tilt(self.angles):
+            self._forward_tilts(planes, images)
+        else:
+            self._forward_general(planes, images)
+        return images
+
+    def back(self, images: np.ndarray) -> np.ndarray:
+        """Sum over the images of their back-projections, ``sum_k B_k b_k``.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            Shape (n_tilts, nx, ny).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``object_shape``, float32, axes [x, y, z] (in memory [x, z, y]).
+        """
+        images = as_images(images, (len(self.rotations), *self.image_shape))
+        nx, ny, nz = self.object_shape
+        result = np.zeros((nx, nz, ny), np.float32)
+        if is_pure_tilt(self.angles):
+            rows = central((ny,), self.image_shape[1:])[0]
+            narrow = result if ny == self.image_shape[1] else np.empty((nx, nz, self.image_shape[1]), np.float32)
+
+            def run(part: slice) -> None:
+                center = (nx // 2 - part.start, nz // 2)
+                back_project_tilts(images, self.rotations, center, narrow[part])
+
+            each(run, blocks(nx, 8), self.workers)
+            if narrow is not result:
+                result[:, :, rows] = narrow
+        else:
+
+            def run(part: slice) -> None:
+                back_project(images, self.rotations, (nx // 2 - part.start, ny // 2, nz // 2), result[part])
+
+            each(run, blocks(nx, 8), self.workers)
+        return result.transpose(0, 2, 1)
+
+    def _forward_tilts(self, planes: np.ndarray, images: np.ndarray) -> None:
+        """Project planes of constant y one block after the other."""
+        (nx, ny), (size_x, _, size_z) = self.image_shape, self.padded_shape
+        rows = central((self.object_shape[1],), (ny,))[0]
+
+        def run(part: slice) -> None:
+            block = planes[:, :, rows][:, :, part]
+            spectrum = _padded_fft(fft.rfft(_padded(block, 1, size_z), axis=1, overwrite_x=True), 0, size_x)
+            lines = np.empty((len(images), size_x // 2 + 1, block.shape[2]), np.complex64)
+            sample_lines(spectrum.view(np.float32), self.rotations, size_z, lines.view(np.float32))
+            profiles = fft.irfft(lines, n=size_x, axis=1, overwrite_x=True)
+            for small, large in wrapped(nx, size_x):
+                images[:, small, part] = profiles[:, large]
+
+        each(run, blocks(ny, _PLANES), self.workers)
+
+    def _forward_general(self, planes: np.ndarray, images: np.ndarray) -> None:
+        """Project through the spectrum of the whole volume."""
+        (nx, ny), (size_x, size_y, size_z) = self.image_shape, self.padded_shape
+        spectrum = self._spectrum(planes)
+
+        def run(k: int) -> None:
+            plane = np.empty((size_x // 2 + 1, size_y), np.complex64)
+            sample_plane(spectrum, self.rotations[k], size_z, plane)
+            plane = fft.ifft(plane, axis=1, overwrite_x=True)
+            cropped = np.empty((size_x // 2 + 1, ny), np.complex64)
+            for small, large in wrapped(ny, size_y):
+                cropped[:, small] = plane[:, large]
+            image = fft.irfft(cropped, n=size_x, axis=0, overwrite_x=True)
+            for small, large in wrapped(nx, size_x):
+                images[k, small] = image[large]
+
+        each(run, range(len(images)), self.workers)
+
+    @cached_property
+    def _touched(self) -> np.ndarray:
+        return touched_lines(self.rotations, self.padded_shape)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The volume transformed along z, along z and x, and along all axes: [x, kz, y], [kx, kz, y], [kx, kz, ky]."""
+        (nx, ny, _), (size_x, size_y, size_z) = self.object_shape, self.padded_shape
+        half = size_z // 2 + 1
+        shapes = (nx, half, ny), (size_x, half, ny), (size_x, half, size_y)
+        return tuple(np.empty(shape, np.complex64) for shape in shapes)
+
+    def _spectrum(self, planes: np.ndarray) -> np.ndarray:
+        """Spectrum [kx, kz, ky] of a volume [x, z, y], centered on its zero; only what the slices read is filled."""
+        size_x, size_y, size_z = self.padded_shape
+        along_z, along_zx, spectrum = self._arrays
+        touched = self._touched
+
+        def transform_z(part: slice) -> None:
+            along_z[part] = fft.rfft(_padded(planes[part], 1, size_z), axis=1, overwrite_x=True)
+
+        def transform_x(part: slice) -> None:
+            along_zx[:, part] = _padded_fft(along_z[:, part], 0, size_x)
+
+        def transform_y(part: slice) -> None:
+            lines = slice(touched[part, 0].min(), touched[part, 1].max())
+            if lines.start < lines.stop:
+                spectrum[part, lines] = _padded_fft(along_zx[part, lines], 2, size_y)
+
+        each(transform_z, blocks(len(planes), 8), self.workers)
+        each(transform_x, blocks(int(touched[:, 1].max()), 8), self.workers)
+        each(transform_y, blocks(size_x, 4), self.workers)
+        return spectrum
+
+
+def _padded(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Zero padded along one axis, with its center at index 0."""
+    shape = list(values.shape)
+    shape[axis] = size
+    result = np.zeros(shape, values.dtype)
+    before = (slice(None),) * axis
+    for small, large in wrapped(values.shape[axis], size):
+        result[(*before, large)] = values[(*before, small)]
+    return result
+
+
+def _padded_fft(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    return fft.fft(_padded(values, axis, size), axis=axis, overwrite_x=True)
+
+
+def as_planes(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A volume [x, y, z] as float32 [x, z, y]; no copy where memory has that order already."""
+    volume = np.asarray(volume)
+    if volume.shape != tuple(shape):
+        msg = f"the volume has shape {volume.shape}; this projector is for {tuple(shape)}."
+        raise ValueError(msg)
+    return np.ascontiguousarray(volume.transpose(0, 2, 1), dtype=np.float32)
+
+
+def as_images(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images (tilts, x, y) as contiguous float32, of the expected shape."""
+    images = np.asarray(images)
+    if images.shape != tuple(shape):
+        msg = f"the images have shape {images.shape}; this projector is for {tuple(shape)} (tilts, x, y)."
+        raise ValueError(msg)
+    return np.ascontiguousarray(images, dtype=np.float32)

@@ -1,0 +1,26 @@
+"""Work shared between threads, in parts whose bounds do not depend on the number of threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def each(function: Callable[[Any], None], parts: Iterable[Any], workers: int) -> None:
+    """Call ``function`` for every part; parts write to places of their own, so that the order is irrelevant."""
+    if workers == 1:
+        for part in parts:
+            function(part)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(function, parts):
+            pass
