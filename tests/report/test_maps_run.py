@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from medrange.report.maps_report import write_maps_report
-from medrange.report.maps_run import MapsOptions, analyze_scan, gathered_warnings, write_maps
+from medrange.report.maps_run import MapsOptions, analyze_scan, write_maps
 from medrange.report.planted import compare_with_planted
+from medrange.report.running import gathered_warnings
 from medrange.signals.nanodiffraction import Nanodiffraction
 
 CENTER = (31.6, 32.3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from medrange import datasets
-from medrange.report.maps_report import ReportFiles
-from medrange.report.maps_run import MapsOptions, Tell, analyze_scan, gathered_warnings, write_analysis
+from medrange.report.making import ReportFiles
+from medrange.report.maps_run import MapsOptions, analyze_scan, write_analysis
 from medrange.report.planted import compare_with_planted, planted_section
+from medrange.report.running import Tell, gathered_warnings
 from medrange.signals.tables import write_table
 
 

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib import figure as mpl_figure
-
 from medrange import plotting
-from medrange.plotting.style import STYLE, MapFrame
+from medrange.plotting.style import MapFrame
+from medrange.report.figure_files import Draw, save_figures
 
 if TYPE_CHECKING:
     from medrange.signals.autocorrelation import Autocorrelation
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.mro_result import MROResult
 
-_DPI = 150
 _COLUMNS = 3
-
-
-def save_figure(path: Path, draw: Callable[[Any], object], size: tuple[float, float]) -> Path:
-    """Draw on a figure of ``size`` inches that no window system knows of, and save it as PNG."""
-    with mpl.rc_context(STYLE):
-        figure = mpl_figure.Figure(figsize=size, layout="constrained")
-        draw(figure)
-        # the constrained layout settles in its second pass
-        figure.draw_without_rendering()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI)
-    return path
 
 
 def band_limits(result: MROResult) -> tuple[float, float]:
@@ -91,7 +75,7 @@ def write_figures(
 
     map_rows, map_columns = grid(len(result.power.orders) + 1)
     hot_rows, hot_columns = grid(len(hotspots.orders))
-    drawings: dict[str, tuple[Callable[[Any], object], tuple[float, float]]] = {
+    drawings: dict[str, tuple[Draw, tuple[float, float]]] = {
         "order_maps": (order_maps, (width * map_columns, height * map_rows)),
         "variance_and_ring": (ring, (2 * width, height)),
         "hotspots": (outlines, (width * hot_columns, (height + 0.2) * hot_rows)),
@@ -109,4 +93,4 @@ def write_figures(
             (5.0, 3.0),
         ),
     }
-    return {name: save_figure(folder / f"{name}.png", draw, size) for name, (draw, size) in drawings.items()}
+    return save_figures(folder, drawings)

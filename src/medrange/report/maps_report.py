@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medrange.plotting.style import MapFrame, order_label
-from medrange.report.fingerprint import fingerprint
+from medrange.report.making import ReportFiles, inputs_table, making_section
 from medrange.report.maps_figures import band_limits, write_figures
 from medrange.report.page import Figure, Section, Table, write_page
 from medrange.signals.tables import write_table
@@ -25,35 +22,6 @@ if TYPE_CHECKING:
 
 #: More regions than this would make the page heavy.
 _MOST_REGIONS = 500
-_PACKAGES = (
-    "medrange",
-    "numpy",
-    "scipy",
-    "numba",
-    "dask",
-    "hyperspy",
-    "rosettasciio",
-    "matplotlib",
-    "pandas",
-)
-
-
-@dataclass(frozen=True)
-class ReportFiles:
-    """What a run wrote.
-
-    Attributes
-    ----------
-    page : pathlib.Path
-        The HTML page.
-    figures, tables, maps : tuple of pathlib.Path
-        PNG images; CSV tables and label images; HyperSpy signals.
-    """
-
-    page: Path
-    figures: tuple[Path, ...]
-    tables: tuple[Path, ...]
-    maps: tuple[Path, ...]
 
 
 def write_maps_report(
@@ -113,7 +81,7 @@ def write_maps_report(
     summary = result.summary().reset_index()
     folder = Path(folder)
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    inputs = _inputs_table(sources)
+    inputs = inputs_table(sources)
     figures = write_figures(result, hotspots, autocorrelation, folder / "figures")
     overlap = result.power.overlap_with(result.variance, hotspots.parameters["threshold"])
     tables = [
@@ -133,7 +101,7 @@ def write_maps_report(
             _hotspots_section(figures, hotspots, overlap),
             _autocorrelation_section(figures, autocorrelation),
             _diffraction_section(figures),
-            _making_section({**(settings or {}), **result.parameters, **hotspots.parameters}, inputs),
+            making_section({**(settings or {}), **result.parameters, **hotspots.parameters}, inputs),
         ],
         warnings=[*warnings, *_result_warnings(result, hotspots)],
     )
@@ -239,36 +207,6 @@ def _diffraction_section(figures: Mapping[str, Path]) -> Section:
             Figure(figures["radial_profile"], "Mean intensity over the scan, with the analyzed band."),
         ),
     )
-
-
-def _making_section(parameters: Mapping[str, object], inputs: pd.DataFrame) -> Section:
-    rows = [(name.replace("_", " "), _as_text(value)) for name, value in parameters.items()]
-    versions = [("Python", platform.python_version())]
-    versions += [(name, metadata.version(name)) for name in _PACKAGES]
-    return Section(
-        "How this was made",
-        tables=(
-            Table(inputs, "Input."),
-            Table(pd.DataFrame(rows, columns=["parameter", "value"]), "Parameters."),
-            Table(pd.DataFrame(versions, columns=["package", "version"]), "Versions."),
-        ),
-    )
-
-
-def _inputs_table(sources: Sequence[str | Path]) -> pd.DataFrame:
-    """Name, size and checksum of every input file, and what the checksum was taken of."""
-    rows = []
-    for item in map(fingerprint, sources):
-        rows += [("file", str(item.path)), ("size", f"{item.size} bytes")]
-        rows += [("SHA-256", item.sha256), ("hashed", item.hashed)]
-    return pd.DataFrame(rows, columns=["input", "value"])
-
-
-def _as_text(value: object) -> object:
-    """Sequences as a comma-separated list; everything else as it is."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    return value
 
 
 def _main_figures(result: MROResult, hotspots: Hotspots) -> dict[str, object]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrange.report.maps_report import ReportFiles, write_maps_report
+from medrange.report.making import ReportFiles
+from medrange.report.maps_report import write_maps_report
+from medrange.report.running import Tell, gathered_warnings
 from medrange.signals.calibration import pixel_center, signal_axes
 from medrange.signals.loading import load
 from medrange.units import standard_units, unit_factor
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.mro_result import MROResult
     from medrange.signals.nanodiffraction import Nanodiffraction
-
-#: Takes one line about what is being done.
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -187,23 +184,6 @@ def write_analysis(analysis: MapsAnalysis, folder: str | Path, **keywords: Any) 
         settings=analysis.settings,
         **keywords,
     )
-
-
-@contextmanager
-def gathered_warnings(tell: Tell = lambda _: None) -> Iterator[list[str]]:
-    """Collect the warnings meant for users as lines of text, and tell each once."""
-    messages: list[str] = []
-
-    def gather(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        text = " ".join(str(message).split())
-        if not issubclass(category, (DeprecationWarning, FutureWarning)) and text not in messages:
-            messages.append(text)
-            tell(f"warning: {text}")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = gather
-        yield messages
 
 
 def _calibrate(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:

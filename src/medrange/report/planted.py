@@ -14,7 +14,7 @@ from scipy.stats import mannwhitneyu
 
 from medrange.plotting import plot_map
 from medrange.plotting.style import MapFrame, order_label
-from medrange.report.maps_figures import save_figure
+from medrange.report.figure_files import save_figure
 from medrange.report.page import Figure, Section, Table
 from medrange.units import electron_wavelength
 
