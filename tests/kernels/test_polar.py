@@ -20,6 +20,18 @@ def test_areas_of_bins_are_those_of_annular_sectors(center, n_phi, n_k):
     assert operator.area == pytest.approx(np.repeat(exact[:, None], n_phi, axis=1), rel=1e-9)
 
 
+@pytest.mark.parametrize("center", [(31.5, 31.5), (31.5, 32.0), (32.0, 32.0), (31.3, 32.4), (31.25, 31.75)])
+@pytest.mark.parametrize("n_phi", [1, 3, 12, 36, 72, 180, 360])
+@pytest.mark.parametrize("step", [0.5, 1.0])
+def test_areas_where_pixel_corners_lie_on_ring_edges(center, n_phi, step):
+    # Rings of whole and half pixels: corners fall on circles and on rays, where rounding decides on which side.
+    edges = np.arange(2, 24 + step / 2, step)
+    grid = PolarGrid(0.1 * edges[0], 0.1 * edges[-1], len(edges) - 1, n_phi)
+    operator = polar_operator(DiffractionGeometry((64, 64), center, 0.1, "1/nm"), grid)
+    exact = np.pi * np.diff(edges**2) / n_phi
+    assert operator.area == pytest.approx(np.repeat(exact[:, None], n_phi, axis=1), rel=1e-7)
+
+
 @settings(max_examples=20, deadline=None)
 @given(ratio=st.floats(0.9, 1.1), angle=st.floats(0, np.pi))
 def test_areas_under_an_ellipse_are_those_of_elliptic_rings(ratio, angle):

@@ -98,14 +98,16 @@ def _disk_edge(ax: float, ay: float, bx: float, by: float, radius: float) -> flo
     if root <= 0.0:
         return _sector(ax, ay, bx, by, radius)
     root = np.sqrt(root)
-    t1, t2 = (-half_b - root) / a2, (-half_b + root) / a2
+    # Held within the edge: of a corner on the circle itself, rounding may say outside, and then the crossing
+    # behind it must not count.
+    t1, t2 = max((-half_b - root) / a2, 0.0), min((-half_b + root) / a2, 1.0)
     px, py = ax + t1 * dx, ay + t1 * dy
     qx, qy = ax + t2 * dx, ay + t2 * dy
     if a_in:
         return 0.5 * (ax * qy - ay * qx) + _sector(qx, qy, bx, by, radius)
     if b_in:
         return _sector(ax, ay, px, py, radius) + 0.5 * (px * by - py * bx)
-    if t1 >= 1.0 or t2 <= 0.0:
+    if t1 >= t2:
         return _sector(ax, ay, bx, by, radius)
     first = _sector(ax, ay, px, py, radius)
     return first + 0.5 * (px * qy - py * qx) + _sector(qx, qy, bx, by, radius)
@@ -173,15 +175,22 @@ def _overlaps(shape: tuple, center: np.ndarray, distortion: np.ndarray, edges: n
     half = np.empty((_MAX_VERTICES, 2))
     wedge = np.empty((_MAX_VERTICES, 2))
     step = 2 * np.pi / n_phi
+    # No point of a pixel is farther from its middle; the Frobenius norm bounds the stretch of its half diagonal.
+    reach = np.sqrt(0.5 * (distortion * distortion).sum())
     for row in range(shape[0]):
         for col in range(shape[1]):
+            x, y = col - center[1], row - center[0]
+            middle = np.hypot(distortion[0, 0] * x + distortion[0, 1] * y, distortion[1, 0] * x + distortion[1, 1] * y)
+            if middle - reach > edges[-1] or middle + reach < edges[0]:
+                continue
             for i in range(4):
                 x = col - center[1] + (0.5 if i in (1, 2) else -0.5)
                 y = row - center[0] + (0.5 if i in (2, 3) else -0.5)
                 corners[i, 0] = distortion[0, 0] * x + distortion[0, 1] * y
                 corners[i, 1] = distortion[1, 0] * x + distortion[1, 1] * y
             first_phi, n_touched = _phi_range(corners, n_phi)
-            first_k, end_k = _radial_range(corners, n_touched == n_phi, edges)
+            # With one azimuthal bin every pixel touches all of them, wherever it lies.
+            first_k, end_k = _radial_range(corners, n_touched == n_phi and middle <= reach, edges)
             if first_k >= end_k:
                 continue
             for turn in range(first_phi, first_phi + n_touched):
