@@ -75,10 +75,12 @@ def test_every_class_has_a_lazy_twin():
         ("polar_nanodiffraction", (2, 2, 4, 4)),
         ("order_map", (3, 4, 4)),
         ("radial_profile", (2, 2, 9)),
+        ("structure_factor", (2, 2, 9)),
+        ("reduced_pdf", (2, 2, 9)),
     ],
 )
 def test_set_signal_type(signal_type, shape):
-    base = hs.signals.Signal1D if signal_type == "radial_profile" else hs.signals.Signal2D
+    base = hs.signals.Signal1D if len(shape) == 3 and signal_type != "order_map" else hs.signals.Signal2D
     signal = base(np.zeros(shape))
     signal.set_signal_type(signal_type)
     assert signal._signal_type == signal_type

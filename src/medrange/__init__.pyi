@@ -12,7 +12,10 @@ from .signals.order_map import LazyOrderMap, OrderMap
 from .signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction
 from .signals.profiles import LazyRadialProfile, RadialProfile
 from .signals.quality import QualityReport
+from .signals.reduced_pdf import LazyReducedPDF, PeakMaps, ReducedPDF
 from .signals.strain import RingStrain
+from .signals.structural_components import StructuralComponents
+from .signals.structure_factor import LazyStructureFactor, StructureFactor
 
 __all__ = [
     "Autocorrelation",
@@ -23,15 +26,21 @@ __all__ = [
     "LazyOrderMap",
     "LazyPolarNanodiffraction",
     "LazyRadialProfile",
+    "LazyReducedPDF",
+    "LazyStructureFactor",
     "MRONull",
     "MROResult",
     "Nanodiffraction",
     "NullMaps",
     "OrderMap",
+    "PeakMaps",
     "PolarNanodiffraction",
     "QualityReport",
     "RadialProfile",
+    "ReducedPDF",
     "RingStrain",
+    "StructuralComponents",
+    "StructureFactor",
     "__version__",
     "aet",
     "datasets",

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from ase.cluster import Icosahedron
 from typer.testing import CliRunner
 
 from medrange import __version__
@@ -47,7 +48,7 @@ def test_version(run):
 def test_help_names_the_commands(run):
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("info", "maps", "demo"):
+    for command in ("info", "maps", "demo", "convert", "packing"):
         assert command in result.stdout
 
 
@@ -175,3 +176,32 @@ def test_demo_finds_the_planted_clusters(run, tmp_path):
     assert "ROC-AUC" in text
     assert text.count("data:image/png;base64,") == 8
     assert (tmp_path / "demo" / "tables" / "planted_clusters.csv").is_file()
+
+
+def test_packing_writes_the_page(run, tmp_path):
+    atoms = Icosahedron("Ta", 5, 4.1)
+    atoms.positions += np.random.default_rng(0).normal(0, 0.15, atoms.positions.shape)
+    atoms.write(tmp_path / "model.xyz")
+    result = run("packing", tmp_path / "model.xyz", "--out", tmp_path / "out", "--max-edge", 3.8, "--cutoff", 3.8)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "index.html").exists()
+    assert f"Open {(tmp_path / 'out' / 'index.html').resolve()}" in result.stdout
+
+
+def test_packing_of_positions_in_meters_is_one_line(run, tmp_path):
+    atoms = Icosahedron("Ta", 3, 4.1)
+    atoms.positions *= 1e-10
+    atoms.write(tmp_path / "model.xyz", format="extxyz")
+    result = run("packing", tmp_path / "model.xyz", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert one_line(result)
+
+
+def test_convert_tells_what_it_wrote(run, scan, tmp_path):
+    result = run("convert", scan, tmp_path / "scan.zspy", "--chunks", "2,4", "--codec", "lz4")
+    assert result.exit_code == 0, result.output
+    assert "8 chunks" in result.stdout
+    assert "SHA-256" in result.stdout
+    again = run("convert", scan, tmp_path / "scan.zspy")
+    assert again.exit_code == 1
+    assert "overwrite" in one_line(again)

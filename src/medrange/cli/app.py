@@ -2,79 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from medrange._version import __version__
+from medrange.cli.console import Debug, Quiet, parts, say_page, shows_bar, silence, teller, user_errors
+from medrange.cli.files import convert
+from medrange.cli.models import packing
 
 app = typer.Typer(
-    help="Medium-range order in amorphous materials from 4D-STEM scans.",
+    help="Medium-range order in amorphous materials, from 4D-STEM scans and atomic models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-#: Errors a user can act on: told in one line.
-_USER_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError)
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
 
 def main() -> None:
     """Run the ``medrange`` command."""
     app(prog_name="medrange")
-
-
-@contextlib.contextmanager
-def _user_errors(debug: bool) -> Iterator[None]:
-    """Turn an error the user can act on into one line on stderr and exit code 1."""
-    try:
-        yield
-    except _USER_ERRORS as error:
-        if debug:
-            raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        typer.echo(f"Error: {text}", err=True)
-        raise typer.Exit(1) from None
-
-
-@contextlib.contextmanager
-def _silence(quiet: bool) -> Iterator[None]:
-    """Keep progress bars and log messages of libraries off the screen."""
-    if not quiet:
-        yield
-        return
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-def _parts(text: str | None, kind: type, count: int | None, name: str, example: str) -> tuple[Any, ...] | None:
-    """Numbers of a comma-separated list; a misspelled list is a usage error."""
-    if text is None:
-        return None
-    try:
-        parts = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        parts = ()
-    if not parts or (count is not None and len(parts) != count):
-        msg = f"{text!r} is not {'a list' if count is None else f'{count} numbers'} such as {example}."
-        raise typer.BadParameter(msg, param_hint=name)
-    return parts
 
 
 def _threshold(text: str) -> str | float:
@@ -97,7 +48,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Medium-range order in amorphous materials from 4D-STEM scans."""
+    """Medium-range order in amorphous materials, from 4D-STEM scans and atomic models."""
 
 
 @app.command()
@@ -107,8 +58,8 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Show what a file holds, without reading its frames."""
-    shape = _parts(scan_shape, int, 2, "--scan-shape", "48,48")
-    with _user_errors(debug):
+    shape = parts(scan_shape, int, 2, "--scan-shape", "48,48")
+    with user_errors(debug):
         from medrange.report.file_info import file_rows
 
         rows, notes = file_rows(file, scan_shape=shape)
@@ -131,6 +82,7 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
     scan_step: Annotated[float | None, typer.Option(help="Distance of scan positions, nm.")] = None,
     k_step: Annotated[float | None, typer.Option(help="Size of a detector pixel, 1/nm.")] = None,
     energy: Annotated[float | None, typer.Option(help="Beam energy, kV.")] = None,
+    convergence: Annotated[float | None, typer.Option(help="Semi-angle of the probe, mrad.")] = None,
     center: Annotated[str | None, typer.Option(help="Direct beam, row,column in pixels.")] = None,
     scan_shape: Annotated[str | None, typer.Option(help="Scan positions, rows,columns.")] = None,
     mask: Annotated[Path | None, typer.Option(help=".npy file, boolean, True = excluded.")] = None,
@@ -139,6 +91,10 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
     acceptance: Annotated[float, typer.Option(help="Bragg acceptance angle, degrees.")] = 10.0,
     n_phi: Annotated[int, typer.Option(help="Azimuthal bins.")] = 36,
     lazy: Annotated[bool, typer.Option("--lazy/--eager", help="Read in parts, or all at once.")] = True,
+    null: Annotated[
+        bool | None,
+        typer.Option("--null/--no-null", help="Hold hotspots against chance. [default: up to 128 x 128 positions]"),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -146,24 +102,26 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
     settings = {
         "k": k,
         "width": width,
-        "orders": _parts(orders, int, None, "--orders", "2,4,6"),
+        "orders": parts(orders, int, None, "--orders", "2,4,6"),
         "n_phi": n_phi,
         "scan_step": scan_step,
         "k_step": k_step,
         "beam_energy": energy,
-        "center": _parts(center, float, 2, "--center", "63.5,64.2"),
-        "scan_shape": _parts(scan_shape, int, 2, "--scan-shape", "48,48"),
+        "convergence_angle": convergence,
+        "center": parts(center, float, 2, "--center", "63.5,64.2"),
+        "scan_shape": parts(scan_shape, int, 2, "--scan-shape", "48,48"),
         "mask": mask,
         "threshold": _threshold(threshold),
         "thickness": thickness,
         "acceptance_angle": acceptance,
         "lazy": lazy,
+        "null": null,
     }
-    with _user_errors(debug), _silence(quiet):
+    with user_errors(debug), silence(quiet):
         from medrange.report.maps_run import MapsOptions, write_maps
 
-        files = write_maps(file, MapsOptions(**settings), folder=out, tell=_teller(), show_progressbar=not quiet)
-        _say_page(files.page)
+        files = write_maps(file, MapsOptions(**settings), folder=out, tell=teller(), show_progressbar=not quiet)
+        say_page(files.page)
 
 
 @app.command()
@@ -173,29 +131,12 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Analyze the sample scan that comes with medrange, and compare with the clusters planted in it."""
-    with _user_errors(debug), _silence(quiet):
+    with user_errors(debug), silence(quiet):
         from medrange.report.demo_run import write_demo
 
-        files = write_demo(out, tell=_teller(), show_progressbar=_shows_bar(quiet))
-        _say_page(files.page)
+        files = write_demo(out, tell=teller(), show_progressbar=shows_bar(quiet))
+        say_page(files.page)
 
 
-def _shows_bar(quiet: bool) -> bool:
-    """Draw a progress bar for somebody who watches, not into a pipe or a log file."""
-    return not quiet and sys.stdout.isatty()
-
-
-def _teller() -> Any:
-    """Print one line per step; warnings stand out."""
-    console = Console(file=sys.stdout)
-
-    def tell(line: str) -> None:
-        style = "yellow" if line.startswith("warning") else "dim"
-        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    return tell
-
-
-def _say_page(page: Path) -> None:
-    """End with the path of the page, in one piece."""
-    typer.echo(f"Open {page.resolve()}")
+for _command in (convert, packing):
+    app.command()(_command)

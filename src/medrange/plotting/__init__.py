@@ -1,7 +1,16 @@
 """Figures of results; functions take ``ax=None`` and return the axes; nothing is computed here."""
 
+from medrange.plotting.atoms import plot_bond_order, plot_density_slice, plot_interface, plot_pair_distribution
+from medrange.plotting.components import (
+    plot_basis,
+    plot_color_mix,
+    plot_components,
+    plot_fractions,
+    plot_weights,
+)
 from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps, plot_strain
 from medrange.plotting.patterns import plot_pattern
+from medrange.plotting.pdf import plot_reduced_pdf, plot_structure_factor
 from medrange.plotting.profiles import (
     plot_autocorrelation,
     plot_fluctuation_variance,
@@ -10,17 +19,41 @@ from medrange.plotting.profiles import (
     plot_size_statistics,
     plot_spectrum,
 )
+from medrange.plotting.tomography import (
+    plot_fourier_shell_correlation,
+    plot_orthoslices,
+    plot_r_factor,
+    plot_sinogram,
+)
+from medrange.plotting.tracing import plot_intensities, plot_peaks
 
 __all__ = [
     "plot_autocorrelation",
+    "plot_basis",
+    "plot_bond_order",
+    "plot_color_mix",
+    "plot_components",
+    "plot_density_slice",
     "plot_fluctuation_variance",
+    "plot_fourier_shell_correlation",
+    "plot_fractions",
     "plot_hotspots",
+    "plot_intensities",
+    "plot_interface",
     "plot_map",
     "plot_order_maps",
+    "plot_orthoslices",
+    "plot_pair_distribution",
     "plot_pattern",
+    "plot_peaks",
     "plot_power_spectrum",
+    "plot_r_factor",
     "plot_radial_profile",
+    "plot_reduced_pdf",
+    "plot_sinogram",
     "plot_size_statistics",
     "plot_spectrum",
     "plot_strain",
+    "plot_structure_factor",
+    "plot_weights",
 ]

@@ -47,6 +47,7 @@ def write_demo(folder: str | Path, *, tell: Tell = lambda _: None, show_progress
         scan_step=scan["scan_step"],
         k_step=scan["k_step"],
         beam_energy=scan["beam_energy"],
+        convergence_angle=scan["convergence_angle"],
         thickness=scan["thickness"],
     )
     with gathered_warnings(tell) as messages:

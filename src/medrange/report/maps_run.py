@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medrange.report.making import ReportFiles
+from medrange.report.maps_checks import (
+    Chance,
+    chance_section,
+    hold_against_chance,
+    measure_quality,
+    quality_section,
+    quality_warnings,
+)
 from medrange.report.maps_report import write_maps_report
+from medrange.report.page import Section
 from medrange.report.running import Tell, gathered_warnings
 from medrange.signals.calibration import pixel_center, signal_axes
 from medrange.signals.loading import load
+from medrange.signals.tables import write_table
 from medrange.units import standard_units, unit_factor
 
 if TYPE_CHECKING:
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
     from medrange.signals.hotspots import Hotspots
     from medrange.signals.mro_result import MROResult
     from medrange.signals.nanodiffraction import Nanodiffraction
+    from medrange.signals.quality import QualityReport
 
 
 @dataclass(frozen=True)
@@ -35,8 +47,9 @@ class MapsOptions:
         Symmetry orders n.
     n_phi : int
         Azimuthal bins.
-    scan_step, k_step, beam_energy : float, optional
-        Scan step (nm), detector pixel (1/nm) and acceleration voltage (kV); the file's own by default.
+    scan_step, k_step, beam_energy, convergence_angle : float, optional
+        Scan step (nm), detector pixel (1/nm), acceleration voltage (kV) and semi-angle of the probe (mrad); the
+        file's own by default.
     center : tuple of float, optional
         Direct beam (row, column) in pixels; the file's own, or fitted, by default.
     scan_shape : tuple of int, optional
@@ -51,6 +64,9 @@ class MapsOptions:
         Bragg acceptance angle in degrees.
     lazy : bool
         Read the file in parts, for scans larger than memory.
+    null : bool, optional
+        Hold the hotspots against those of random objects. By default where the probe is known and the scan has
+        at most 128 x 128 positions.
     """
 
     k: float
@@ -60,6 +76,7 @@ class MapsOptions:
     scan_step: float | None = None
     k_step: float | None = None
     beam_energy: float | None = None
+    convergence_angle: float | None = None
     center: tuple[float, float] | None = None
     scan_shape: tuple[int, int] | None = None
     mask: Path | None = None
@@ -67,6 +84,7 @@ class MapsOptions:
     thickness: float = 20.0
     acceptance_angle: float = 10.0
     lazy: bool = True
+    null: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,10 @@ class MapsAnalysis:
         The files that were read.
     settings : dict
         How the scan was calibrated: name -> value with its unit.
+    quality : QualityReport
+        Of the scan at the ring.
+    chance : Chance or None
+        The hotspots against a null model, where that was computed.
     """
 
     result: MROResult
@@ -92,6 +114,8 @@ class MapsAnalysis:
     autocorrelation: Autocorrelation
     sources: tuple[Path, ...]
     settings: dict[str, object]
+    quality: QualityReport
+    chance: Chance | None = None
 
 
 def write_maps(
@@ -166,30 +190,53 @@ def analyze_scan(
     _check_band(signal, k, width)
     result = signal.medium_range_order(k, width, orders=options.orders, n_phi=options.n_phi)
     result.compute(show_progressbar=show_progressbar)
+    tell("judging the quality of the scan")
+    quality = measure_quality(signal, k, width)
     tell("measuring hotspots and their correlation")
     hotspots = result.power.hotspots(
         options.threshold, thickness=options.thickness, acceptance_angle=options.acceptance_angle
     )
-    return MapsAnalysis(result, hotspots, result.power.autocorrelation(), _sources(signal, Path(path)), settings)
+    if options.null is not False:
+        tell("holding the hotspots against chance")
+    chance = hold_against_chance(result, hotspots, asked=options.null)
+    sources = _sources(signal, Path(path))
+    return MapsAnalysis(result, hotspots, result.power.autocorrelation(), sources, settings, quality, chance)
 
 
-def write_analysis(analysis: MapsAnalysis, folder: str | Path, **keywords: Any) -> ReportFiles:
+def write_analysis(
+    analysis: MapsAnalysis,
+    folder: str | Path,
+    *,
+    sections: Iterable[Section] = (),
+    warnings: Iterable[str] = (),
+) -> ReportFiles:
     """Write the report of an analysis; ``sections`` and ``warnings`` as in :func:`write_maps_report`."""
-    return write_maps_report(
+    checks, judged = [quality_section(analysis.quality)], {"quality": analysis.quality.table}
+    if (chance := analysis.chance) is not None:
+        checks.insert(0, chance_section(chance))
+        judged |= {"hotspots_enrichment": chance.table, "null_strength": chance.strength}
+    files = write_maps_report(
         analysis.result,
         analysis.hotspots,
         analysis.autocorrelation,
         folder=folder,
         source=analysis.sources,
         settings=analysis.settings,
-        **keywords,
+        sections=[*sections, *checks],
+        warnings=[*warnings, *quality_warnings(analysis.quality)],
     )
+    extra = [write_table(table, Path(folder) / "tables" / f"{name}.csv") for name, table in judged.items()]
+    return replace(files, tables=(*files.tables, *extra))
 
 
 def _calibrate(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
     """Set the scales that were given, and refuse a scan without scales."""
     signal.calibrate(
-        scan_step=options.scan_step, k_step=options.k_step, k_units="1/nm", beam_energy=options.beam_energy
+        scan_step=options.scan_step,
+        k_step=options.k_step,
+        k_units="1/nm",
+        beam_energy=options.beam_energy,
+        convergence_angle=options.convergence_angle,
     )
     missing = []
     if any(standard_units(axis.units) is None for axis in signal.axes_manager.navigation_axes):
@@ -205,8 +252,9 @@ def _calibrate(signal: Nanodiffraction, options: MapsOptions) -> dict[str, objec
     }
     kx = signal_axes(signal)[1]
     settings["detector pixel"] = f"{kx.scale:g} {standard_units(kx.units)}"
-    energy = signal.metadata.get_item("Acquisition_instrument.TEM.beam_energy")
-    settings["beam energy"] = "unknown" if energy is None else f"{energy:g} kV"
+    for name, unit in (("beam_energy", "kV"), ("convergence_angle", "mrad")):
+        value = signal.metadata.get_item(f"Acquisition_instrument.TEM.{name}")
+        settings[name.replace("_", " ")] = "unknown" if value is None else f"{value:g} {unit}"
     return settings
 
 
