@@ -1,5 +1,6 @@
 from . import aet, datasets, units
 from ._version import __version__
+from .datacube import MRODataCube, from_py4dstem, to_py4dstem
 from .geometry import DiffractionGeometry
 from .signals.autocorrelation import Autocorrelation
 from .signals.fluctuation import FluctuationVariance
@@ -29,6 +30,7 @@ __all__ = [
     "LazyReducedPDF",
     "LazyStructureFactor",
     "MRONull",
+    "MRODataCube",
     "MROResult",
     "Nanodiffraction",
     "NullMaps",
@@ -44,6 +46,8 @@ __all__ = [
     "__version__",
     "aet",
     "datasets",
+    "from_py4dstem",
     "load",
+    "to_py4dstem",
     "units",
 ]
