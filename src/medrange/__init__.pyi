@@ -5,7 +5,7 @@ from .geometry import DiffractionGeometry
 from .signals.autocorrelation import Autocorrelation
 from .signals.fluctuation import FluctuationVariance
 from .signals.hotspots import Hotspots
-from .signals.loading import load
+from .signals.loading import from_array, load
 from .signals.mro_result import MROResult
 from .signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
 from .signals.null import MRONull, NullMaps
@@ -46,6 +46,7 @@ __all__ = [
     "__version__",
     "aet",
     "datasets",
+    "from_array",
     "from_py4dstem",
     "load",
     "to_py4dstem",

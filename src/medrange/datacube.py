@@ -12,17 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import py4DSTEM
 from emdfile import Array, Metadata
-from hyperspy.signal import BaseSignal
 
 from medrange.geometry import DiffractionGeometry
 from medrange.signals.calibration import pixel_center
-from medrange.signals.loading import load
+from medrange.signals.loading import from_array, load
 from medrange.signals.mro_result import MROResult
-from medrange.signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
+from medrange.signals.nanodiffraction import Nanodiffraction
 from medrange.units import standard_units, unit_factor
 
 #: Name of the metadata bundle in which a cube carries what its own calibration has no place for.
@@ -69,15 +67,8 @@ def from_py4dstem(cube: py4DSTEM.DataCube | str | Path, *, lazy: bool = False) -
     if not isinstance(cube, py4DSTEM.DataCube):
         msg = f"cube is a {type(cube).__name__}; give a py4DSTEM.DataCube, or the path of a file with one."
         raise TypeError(msg)
-    data = cube.data
-    if not isinstance(data, np.ndarray):
-        data = data if isinstance(data, da.Array) else da.from_array(data)
-    elif lazy:
-        data = da.from_array(data)
-    signal = (LazyNanodiffraction if isinstance(data, da.Array) else Nanodiffraction)(data)
+    signal = from_array(cube.data, lazy=lazy)
     signal.metadata.General.title = cube.name
-    for axis, name in zip(signal.axes_manager._axes, ("y", "x", "ky", "kx"), strict=True):
-        axis.name = name
     _read_calibration(signal, cube)
     return signal
 
@@ -114,8 +105,7 @@ def to_py4dstem(signal: Nanodiffraction, *, name: str = "datacube") -> py4DSTEM.
     if signal.data.ndim != 4:
         msg = f"the data have shape {signal.data.shape}; a data cube is (y, x, ky, kx)."
         raise ValueError(msg)
-    data = signal.data.compute() if isinstance(signal.data, da.Array) else signal.data
-    cube = py4DSTEM.DataCube(data, name=name)
+    cube = py4DSTEM.DataCube(signal.data.compute() if signal._lazy else signal.data, name=name)
     _write_calibration(cube, signal)
     return cube
 
@@ -201,7 +191,7 @@ def _attach(cube: py4DSTEM.DataCube, name: str, result: Any) -> None:
         for part in ("variance", "power", "ring_mean"):
             _attach(cube, f"{name}_{part}", getattr(result, part))
         return
-    if not isinstance(result, BaseSignal):
+    if not hasattr(result, "axes_manager"):
         return
     axes = result.axes_manager._axes
     node = Array(

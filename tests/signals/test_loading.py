@@ -1,4 +1,6 @@
+import dask.array as da
 import hyperspy.api as hs
+import numpy as np
 import pytest
 
 import medrange as mr
@@ -59,3 +61,25 @@ def test_saved_signals_open_with_load(make_scan, tmp_path, ending):
 def test_errors_come_through():
     with pytest.raises(FileNotFoundError, match="there is no file"):
         mr.load("nowhere.mib")
+
+
+def test_array_becomes_a_calibrated_scan_without_a_copy():
+    data = np.arange(2 * 3 * 4 * 5, dtype="uint16").reshape(2, 3, 4, 5)
+    signal = mr.from_array(data, scan_step=(0.5, 0.7), k_step=0.16, beam_energy=300)
+    assert np.shares_memory(signal.data, data)
+    assert [(axis.name, axis.scale, axis.units) for axis in signal.axes_manager._axes] == [
+        ("y", 0.5, "nm"),
+        ("x", 0.7, "nm"),
+        ("ky", 0.16, "1/nm"),
+        ("kx", 0.16, "1/nm"),
+    ]
+    assert type(mr.from_array(data, lazy=True)) is mr.LazyNanodiffraction
+    assert type(mr.from_array(da.from_array(data))) is mr.LazyNanodiffraction
+    assert mr.from_array(data[0]).axes_manager.navigation_shape == (3,)
+
+
+def test_array_that_is_no_scan_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(4, 5\) and type float64; a scan is \(y, x, ky, kx\)"):
+        mr.from_array(np.zeros((4, 5)))
+    with pytest.raises(ValueError, match="type complex128"):
+        mr.from_array(np.zeros((2, 2, 4, 5), complex))

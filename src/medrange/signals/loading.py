@@ -64,6 +64,67 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     return signal
 
 
+def from_array(
+    data: np.ndarray | da.Array | Any,
+    *,
+    scan_step: float | tuple[float, float] | None = None,
+    scan_units: str = "nm",
+    k_step: float | None = None,
+    k_units: str = "1/nm",
+    beam_energy: float | None = None,
+    lazy: bool = False,
+) -> Nanodiffraction:
+    """Scan from an array, as other packages and one's own readers give them; the array is not copied.
+
+    Parameters
+    ----------
+    data : numpy.ndarray, dask.array.Array or anything dask can slice
+        Shape (y, x, ky, kx), or (frames, ky, kx) for a series; integers or real numbers.
+    scan_step : float or tuple of float, optional
+        Distance of scan positions, or (y, x), in ``scan_units``.
+    scan_units, k_units : str
+        Units of the scan and of the patterns.
+    k_step : float, optional
+        Size of a detector pixel, k = 1/d.
+    beam_energy : float, optional
+        keV.
+    lazy : bool
+        Make a lazy signal; what is not a numpy array always makes one.
+
+    Returns
+    -------
+    Nanodiffraction or LazyNanodiffraction
+        (y, x | ky, kx).
+
+    Raises
+    ------
+    ValueError
+        If the array does not have three or four axes, or holds no real numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_array(np.zeros((3, 4, 8, 8)), scan_step=0.5, k_step=0.16)
+    <Nanodiffraction, title: , dimensions: (4, 3|8, 8)>
+    """
+    if data.ndim not in (3, 4) or np.dtype(data.dtype).kind not in "uifb":
+        msg = (
+            f"the array has shape {tuple(data.shape)} and type {data.dtype}; a scan is (y, x, ky, kx), or "
+            "(frames, ky, kx) for a series, of integers or real numbers."
+        )
+        raise ValueError(msg)
+    if not isinstance(data, da.Array) and (lazy or not isinstance(data, np.ndarray)):
+        data = da.from_array(data)
+    signal = (LazyNanodiffraction if isinstance(data, da.Array) else Nanodiffraction)(data)
+    names = ("y", "x", "ky", "kx") if data.ndim == 4 else ("frame", "ky", "kx")
+    for axis, name in zip(signal.axes_manager._axes, names, strict=True):
+        axis.name = name
+    signal.calibrate(
+        scan_step=scan_step, scan_units=scan_units, k_step=k_step, k_units=k_units, beam_energy=beam_energy
+    )
+    return signal
+
+
 def _navigator(signal: Nanodiffraction, image: np.ndarray) -> Signal2D:
     """Image over the scan that ``plot()`` shows instead of reading every pattern."""
     navigator = Signal2D(image)

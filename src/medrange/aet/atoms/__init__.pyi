@@ -4,13 +4,13 @@ from .interface import InterfaceWidth, interface_width
 from .model import AtomicModel, as_model
 from .motif_fractions import MotifFractions, motif_fractions
 from .motif_geometry import MotifGeometry, motif_geometry
-from .motifs import Motifs, motifs
+from .motif_search import Motifs, motifs
 from .neighbors import Neighbors
 from .networks import MotifNetworks, motif_networks
 from .nuclei import CrystalNuclei, crystal_nuclei
 from .pair_correlation import PairDistribution, pair_distribution
+from .polytetrahedra import Tetrahedra, tetrahedra
 from .sharing import MotifSharing, PartialIcosahedra, motif_sharing, partial_icosahedra
-from .tetrahedra import Tetrahedra, tetrahedra
 from .voronoi import VoronoiIndices, voronoi_index
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medrange.aet.atoms.model import atom_indices
-from medrange.aet.atoms.motifs import MOTIF_NAMES, motifs
+from medrange.aet.atoms.motif_search import MOTIF_NAMES, motifs
+from medrange.aet.atoms.polytetrahedra import Tetrahedra
 from medrange.aet.atoms.saving import save_result
-from medrange.aet.atoms.tetrahedra import Tetrahedra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def motif_fractions(
     Parameters
     ----------
     tetrahedra : Tetrahedra
-        From :func:`~medrange.aet.atoms.tetrahedra.tetrahedra`, whatever its delta.
+        From :func:`~medrange.aet.atoms.polytetrahedra.tetrahedra`, whatever its delta.
     deltas : iterable of float
         Limits of the distortion; the default are those of [Yuan2022]_ in references.bib.
     amorphous : numpy.ndarray, optional
@@ -108,7 +108,7 @@ def motif_fractions(
     Examples
     --------
     >>> from ase.cluster import Icosahedron
-    >>> from medrange.aet.atoms.tetrahedra import tetrahedra
+    >>> from medrange.aet.atoms import tetrahedra
     >>> scan = motif_fractions(tetrahedra(Icosahedron("Ta", 2, 4.0), max_edge=3.5), [0.01, 0.1])
     >>> scan.n_tetrahedra, scan.fractions["pentagonal"]
     (array([ 0, 20]), array([nan,  1.]))

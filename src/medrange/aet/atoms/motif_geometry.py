@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medrange.aet.atoms.motifs import MOTIF_NAMES, Motifs, check_bipyramid
+from medrange.aet.atoms.motif_search import MOTIF_NAMES, Motifs, check_bipyramid
 from medrange.aet.atoms.network_length import displacements
 from medrange.aet.atoms.saving import save_result
 from medrange.aet.atoms.sharing import EDGE_SHARING, common_tetrahedra
@@ -130,7 +130,7 @@ def motif_geometry(motifs: Motifs, fold: int = 5) -> MotifGeometry:
     Parameters
     ----------
     motifs : Motifs
-        From :func:`~medrange.aet.atoms.motifs.motifs`; ``motifs.select`` for the amorphous part.
+        From :func:`~medrange.aet.atoms.motif_search.motifs`; ``motifs.select`` for the amorphous part.
     fold : int
         Tetrahedra of a bipyramid, 4 .. 8.
 

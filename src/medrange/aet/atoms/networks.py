@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medrange.aet.atoms.motif_geometry import incenters
-from medrange.aet.atoms.motifs import MOTIF_NAMES, Motifs
+from medrange.aet.atoms.motif_search import MOTIF_NAMES, Motifs
 from medrange.aet.atoms.network_length import displacements, largest_distance, unfolded
 from medrange.aet.atoms.saving import save_result
 from medrange.aet.atoms.sharing import EDGE_SHARING, common_tetrahedra
@@ -169,7 +169,7 @@ def motif_networks(motifs: Motifs, fold: int = 5, *, min_size: int = 5) -> Motif
     Parameters
     ----------
     motifs : Motifs
-        From :func:`~medrange.aet.atoms.motifs.motifs`; ``motifs.select`` for the amorphous part.
+        From :func:`~medrange.aet.atoms.motif_search.motifs`; ``motifs.select`` for the amorphous part.
     fold : int
         Tetrahedra of a bipyramid, 4 .. 8.
     min_size : int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import coo_array
 
-from medrange.aet.atoms.motifs import MOTIF_NAMES, Motifs, check_bipyramid
+from medrange.aet.atoms.motif_search import MOTIF_NAMES, Motifs, check_bipyramid
 from medrange.aet.atoms.saving import save_result
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def motif_sharing(motifs: Motifs, fold: int = 5) -> MotifSharing:
     Parameters
     ----------
     motifs : Motifs
-        From :func:`~medrange.aet.atoms.motifs.motifs`; ``motifs.select`` for the amorphous part.
+        From :func:`~medrange.aet.atoms.motif_search.motifs`; ``motifs.select`` for the amorphous part.
     fold : int
         Tetrahedra of a bipyramid, 4 .. 8.
 
@@ -203,7 +203,7 @@ def partial_icosahedra(motifs: Motifs, fold: int = 5) -> PartialIcosahedra:
     Parameters
     ----------
     motifs : Motifs
-        From :func:`~medrange.aet.atoms.motifs.motifs`; ``motifs.select`` for the amorphous part.
+        From :func:`~medrange.aet.atoms.motif_search.motifs`; ``motifs.select`` for the amorphous part.
     fold : int
         Tetrahedra of a bipyramid, 4 .. 8.
 

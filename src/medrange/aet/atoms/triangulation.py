@@ -64,8 +64,8 @@ def delaunay(positions: np.ndarray) -> Delaunay:
     if len(triangulation.coplanar):
         atom, _, other = triangulation.coplanar[0]
         msg = (
-            f"{len(triangulation.coplanar)} atoms are too near to others to be told apart, the first are atoms "
-            f"{atom} and {other}; remove duplicates before the analysis."
+            f"atom {atom} is too near to atom {other} to be told apart, one of {len(triangulation.coplanar)} such "
+            "atoms; remove duplicates before the analysis."
         )
         raise ValueError(msg)
     return triangulation

@@ -186,8 +186,9 @@ def voronoi_index(
         Least area of a face over the area of the cell, 0 .. 1; 0 keeps every face.
     min_edge : float
         Edges shorter than this, angstrom, are not counted as edges of their face. A crystal's corners, where
-        more than three faces meet, split at random under thermal motion or rounding in the file: there a value
-        such as 0.1 restores the index. With 0 only edges of rounding length, 1e-8 of the spacing, are left out.
+        more than three faces meet, split at random under thermal motion or in positions of single precision:
+        there a value such as 0.1 restores the index. With 0 only edges of rounding length, 1e-7 of the spacing,
+        are left out.
 
     Returns
     -------

@@ -6,22 +6,22 @@ point (perfect crystals) the edges of zero length are simply not counted.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 # Half the side of the square a face starts from, in distances of the farthest neighbor: what is left of the
 # square belongs to a cell without an end.
 _OPEN = 1e5
 # Edges shorter than this part of the nearest neighbor's distance are one point, met by several planes.
-_TOUCH = 1e-8
+_TOUCH = 1e-7
 # Atoms per work item of a thread.
-_CHUNK = 256
-#: Columns of the numbers per cell.
-SHAPE_COLUMNS = ("n3", "n4", "n5", "n6", "faces")
-MEASURE_COLUMNS = ("volume", "longest_edge", "distortion", "reach")
+_CHUNK = 2048
 
 
-@njit(cache=True, nogil=True, parallel=True)
 def regulated_cells(
     positions: np.ndarray, offsets: np.ndarray, neighbors: np.ndarray, min_area_fraction: float, min_edge: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,38 +55,59 @@ def regulated_cells(
     n = offsets.shape[0] - 1
     shapes, measures = np.zeros((n, 5), np.int32), np.full((n, 4), np.nan)
     kept = np.zeros(neighbors.shape[0], np.bool_)
-    most = 0
-    for i in range(n):
-        most = max(most, offsets[i + 1] - offsets[i])
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        vectors, halves, areas = np.empty((most, 3)), np.empty(most), np.empty(most)
-        edges, order = np.empty(most, np.int32), np.empty(most, np.int64)
-        polygon, spare = np.empty((most + 8, 3)), np.empty((most + 8, 3))
-        for i in range(chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)):
-            count = _sorted_vectors(positions, i, neighbors[offsets[i] : offsets[i + 1]], vectors, halves, order)
-            measured = _cell(vectors, halves, count, (min_edge, False), areas, edges, polygon, spare)
-            measures[i, 0], measures[i, 3] = measured[0], measured[3]
-            if not np.isfinite(measured[0]):
-                continue
-            total = areas[:count].sum()
-            left = 0
-            for k in range(count):
-                if areas[k] > 0 and areas[k] >= min_area_fraction * total:
-                    vectors[left], halves[left], order[left] = vectors[k], halves[k], order[k]
-                    left += 1
-            if left < 4:
-                continue
-            measured = _cell(vectors, halves, left, (min_edge, True), areas, edges, polygon, spare)
-            if not np.isfinite(measured[0]):
-                continue
-            measures[i, 1], measures[i, 2] = measured[1], measured[2]
-            for k in range(left):
-                if edges[k] >= 3:
-                    shapes[i, 4] += 1
-                    kept[offsets[i] + order[k]] = True
-                    if edges[k] <= 6:
-                        shapes[i, edges[k] - 3] += 1
+    limits = (min_area_fraction, min_edge)
+    work = partial(_cells_from, positions, offsets, neighbors, limits, shapes, measures, kept)
+    # Each work item writes rows of its own. Threads of Python: those of numba may not be entered from two threads.
+    if n <= _CHUNK:
+        work(0)
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(work, range(0, n, _CHUNK)))
     return shapes, measures, kept
+
+
+@njit(cache=True, nogil=True)
+def _cells_from(
+    positions: np.ndarray,
+    offsets: np.ndarray,
+    neighbors: np.ndarray,
+    limits: tuple[float, float],
+    shapes: np.ndarray,
+    measures: np.ndarray,
+    kept: np.ndarray,
+    first: int,
+) -> None:
+    """The cells of one work item, from atom ``first``."""
+    min_area_fraction, min_edge = limits
+    last = min(offsets.shape[0] - 1, first + _CHUNK)
+    most = 0
+    for i in range(first, last):
+        most = max(most, offsets[i + 1] - offsets[i])
+    vectors, halves, areas = np.empty((most, 3)), np.empty(most), np.empty(most)
+    edges, order = np.empty(most, np.int32), np.empty(most, np.int64)
+    polygon, spare = np.empty((most + 8, 3)), np.empty((most + 8, 3))
+    for i in range(first, last):
+        count = _sorted_vectors(positions, i, neighbors[offsets[i] : offsets[i + 1]], vectors, halves, order)
+        measured = _cell(vectors, halves, count, (min_edge, False), areas, edges, polygon, spare)
+        measures[i, 0], measures[i, 3] = measured[0], measured[3]
+        if not np.isfinite(measured[0]):
+            continue
+        total = areas[:count].sum()
+        left = 0
+        for k in range(count):
+            if areas[k] > 0 and areas[k] >= min_area_fraction * total:
+                vectors[left], halves[left], order[left] = vectors[k], halves[k], order[k]
+                left += 1
+        measured = _cell(vectors, halves, left, (min_edge, True), areas, edges, polygon, spare)
+        if not np.isfinite(measured[0]):
+            continue
+        measures[i, 1], measures[i, 2] = measured[1], measured[2]
+        for k in range(left):
+            if edges[k] >= 3:
+                shapes[i, 4] += 1
+                kept[offsets[i] + order[k]] = True
+                if edges[k] <= 6:
+                    shapes[i, edges[k] - 3] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medrange.aet.atoms.model import AtomicModel
+from medrange.aet.atoms.polytetrahedra import Tetrahedra
 from medrange.aet.atoms.rings import edge_rings, open_chains
 from medrange.aet.atoms.saving import save_result
-from medrange.aet.atoms.tetrahedra import Tetrahedra
 
 if TYPE_CHECKING:
     import ase
@@ -241,7 +241,7 @@ def motifs(tetrahedra: Tetrahedra) -> Motifs:
     Parameters
     ----------
     tetrahedra : Tetrahedra
-        From :func:`~medrange.aet.atoms.tetrahedra.tetrahedra`.
+        From :func:`~medrange.aet.atoms.polytetrahedra.tetrahedra`.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def motifs(tetrahedra: Tetrahedra) -> Motifs:
     Examples
     --------
     >>> from ase.cluster import Icosahedron
-    >>> from medrange.aet.atoms.tetrahedra import tetrahedra
+    >>> from medrange.aet.atoms import tetrahedra
     >>> motifs(tetrahedra(Icosahedron("Ta", 2, 4.0), max_edge=3.5))
     <Motifs, 20 tetrahedra: 12 pentagonal>
     """
