@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits
 
 R = np.arange(1.5, 12.001, 0.03)
 
@@ -19,6 +20,13 @@ def type_pdf(first, fwhm, height, second, shoulder):
 
 #: Type 1 (liquid-like) and type 2 (solid-like): first peaks 2.53 and 2.46, widths 0.65 and 0.48 angstrom.
 TYPES = np.array([type_pdf(2.53, 0.65, 1.1, 4.24, 4.95), type_pdf(2.46, 0.48, 1.5, 4.10, 4.66)])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_blas_thread():
+    """Many small products of matrices: on a busy machine the threads of BLAS make them up to a hundred times slower."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 @pytest.fixture

@@ -71,3 +71,17 @@ def test_scale_bar_stays_inside_the_map(map_signal):
 
 def test_style_names_only_known_settings():
     assert set(style.STYLE) <= set(mpl.rcParams)
+
+
+def test_interactive_mode_that_the_first_figure_turns_on_stays_on():
+    # As the backend of a notebook does when it is loaded, and that is when the first figure is made.
+    @style.styled()
+    def draw():
+        mpl.interactive(True)
+        return mpl.rcParams["lines.linewidth"]
+
+    before = mpl.rcParams["lines.linewidth"]
+    assert draw() == style.STYLE["lines.linewidth"] != before
+    assert mpl.is_interactive()
+    assert mpl.rcParams["lines.linewidth"] == before
+    mpl.interactive(False)

@@ -1,4 +1,4 @@
-from .convert import Conversion, convert
+from .conversion import Conversion, convert
 from .load import describe, read
 
 __all__ = ["Conversion", "convert", "describe", "read"]

@@ -103,7 +103,7 @@ def mean_factors(
     Returns
     -------
     tuple of numpy.ndarray
-        ``<f>`` in angstrom and ``<f^2>`` in square angstrom, of the shape of k. See [Kang2023]_.
+        ``<f>`` in angstrom and ``<f^2>`` in square angstrom, of the shape of k. See [Kang2024]_.
 
     Examples
     --------

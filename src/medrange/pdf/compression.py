@@ -153,7 +153,7 @@ def compress(
     >>> pdfs = np.array([np.sin(r), np.cos(r), np.sin(r) + np.cos(r)])
     >>> scan = compress(array_blocks(pdfs), 3, r)
     >>> scan.signed.coefficients.shape, round(scan.clipped_fraction, 2)
-    ((3, 2), 0.45)
+    ((3, 2), 0.72)
     """
     if negatives not in NEGATIVES:
         msg = f"negatives={negatives!r} is not known; choose 'clip' or 'offset'."

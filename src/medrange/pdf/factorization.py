@@ -17,8 +17,8 @@ from medrange.pdf.nonnegative import MAX_UNKNOWNS, nonnegative_least_squares, we
 
 # Iterations of each short search, as in Kang 2024.
 _SEARCH_ITERATIONS = 5
-# PDFs looked at in the short searches: enough to tell a good start.
-_SEARCH_ROWS = 4096
+# PDFs looked at in the short searches: enough to tell a good start, and few enough for small products of matrices.
+_SEARCH_ROWS = 1024
 # Larger scans come near the end of the long run on a random part of so many PDFs.
 _PART_ROWS = 50_000
 _TINY = 1e-12

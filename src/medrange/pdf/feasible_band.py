@@ -51,8 +51,8 @@ def feasible_band(
     """Band of first-peak positions and fractions that two structural types can have.
 
     The inner ends are the percentiles of the scores times their reliability, which is the score to expect without
-    noise: no type can be less pure than the purest PDFs measured. The outer ends are where a basis, raised by the smallest value of the data, becomes
-    negative. Every pair between fits the data equally well.
+    noise: no type can be less pure than the purest PDFs measured. The outer ends are where a basis, raised by the
+    smallest value of the data, becomes negative. Every pair between fits the data equally well.
 
     Parameters
     ----------
@@ -120,5 +120,6 @@ def window_around_first_peak(mean: np.ndarray, r: np.ndarray) -> tuple[float, fl
 
 
 def _limit(room: np.ndarray, direction: np.ndarray) -> float:
-    falling = direction < 0
+    # Where a direction is only rounding it sets no limit.
+    falling = direction < -1e-6 * np.abs(direction).max()
     return float((room[falling] / -direction[falling]).min()) if falling.any() else 0.0

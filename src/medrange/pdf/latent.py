@@ -6,6 +6,7 @@ references.bib.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from medrange.pdf.compression import CompressedScan
 from medrange.pdf.normalization import first_peak_range
 from medrange.pdf.peaks import find_peak
+
+_ICA_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +99,21 @@ def independent_components(
         Largest variance first.
     """
     from sklearn.decomposition import FastICA
+    from sklearn.exceptions import ConvergenceWarning
 
     principal = principal_components(scan, r, n_components)
     state = int(np.random.default_rng(seed).integers(2**31))
-    model = FastICA(whiten="unit-variance", random_state=state, max_iter=1000, tol=1e-6)
-    scores = model.fit_transform(principal.scores)
+    model = FastICA(whiten="unit-variance", random_state=state, max_iter=_ICA_ITERATIONS, tol=1e-6)
+    with warnings.catch_warnings():
+        # Said below in terms of the scan.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        scores = model.fit_transform(principal.scores)
+    if model.n_iter_ >= _ICA_ITERATIONS:
+        msg = (
+            f"{n_components} independent components did not come to rest in {_ICA_ITERATIONS} iterations: some scores "
+            "are as Gaussian as noise, and have no directions of their own. Take fewer components, or method='pca'."
+        )
+        warnings.warn(msg, stacklevel=2)
     # Scores have unit variance and are uncorrelated: their covariance with the PDFs is what each adds.
     components = scores.T @ principal.scores / len(scores) @ principal.components
     power = np.einsum("kr,kr->k", components, components)

@@ -62,7 +62,7 @@ def pdf_amplitude(pdfs: np.ndarray, r: np.ndarray, method: str = "first_peak") -
     --------
     >>> r = np.arange(1.5, 12, 0.02)
     >>> peak = np.exp(-(((r - 2.511) / 0.2) ** 2))
-    >>> float(pdf_amplitude(3 * peak, r).round(4))
+    >>> float(pdf_amplitude(3 * peak, r).round(3))
     3.0
     """
     pdfs = np.asarray(pdfs)

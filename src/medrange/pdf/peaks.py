@@ -254,7 +254,7 @@ def find_second_peaks(curves: np.ndarray, r: np.ndarray, first: np.ndarray) -> t
 def connectivity_distances(first: np.ndarray | float) -> dict[int, np.ndarray]:
     """Second-neighbor distances of two clusters that share 1, 2, 3 or 4 atoms, from the first distance R1.
 
-    ``2 R1``, ``sqrt(3) R1``, ``sqrt(8/3) R1`` and ``sqrt(2) R1``, of equal atoms that touch; see [Kang2023]_,
+    ``2 R1``, ``sqrt(3) R1``, ``sqrt(8/3) R1`` and ``sqrt(2) R1``, of equal atoms that touch; see [Kang2024]_,
     and [Ding2015]_ for the fourth.
 
     Parameters

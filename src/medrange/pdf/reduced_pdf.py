@@ -162,7 +162,7 @@ def reduced_pdf(
 
     It equals ``4 pi r rho0 (g(r) - 1)`` where S is normalized absolutely and known over all k; rho0 is the
     number density, g the pair distribution function. A k range that ends at k_max broadens peaks by 0.605/k_max
-    without window and by 0.866/k_max with Lorch's (full widths at half maximum). See [Kang2023]_.
+    without window and by 0.866/k_max with Lorch's (full widths at half maximum). See [Kang2024]_.
 
     Parameters
     ----------

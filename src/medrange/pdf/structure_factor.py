@@ -27,7 +27,7 @@ class Reduction:
     k_range : tuple of float or None
         First and last k in 1/angstrom; None for all.
     polynomial_degree : int or None
-        Degree of the polynomial in k that stands for plural and inelastic scattering, 4 in [Kang2023]_; None
+        Degree of the polynomial in k that stands for plural and inelastic scattering, 4 in [Kang2024]_; None
         for none. Degree d takes out all structure below ``r = (d + 1)/(2 (k_max - k_min))``.
     polynomial_constant : bool
         Whether the polynomial has a term without k; False forces it to 0 at k = 0.
@@ -43,7 +43,7 @@ class Reduction:
         Fit a constant C beside N, I = N <f^2> + C, over the tail.
     denominator : str
         ``"squared_mean"``: <f>^2, for which S is the Faber-Ziman structure factor. ``"mean_square"``: <f^2>, as
-        printed in [Kang2023]_.
+        printed in [Kang2024]_.
     """
 
     k_range: tuple[float, float] | None = None
@@ -274,7 +274,7 @@ def structure_factors(
     composition : str, mapping or object with ``get_chemical_symbols``
         For example ``"Fe85.2Si0.5B9.5P4Cu0.8"``.
     reduction : Reduction, optional
-        The options; their defaults follow [Kang2023]_.
+        The options; their defaults follow [Kang2024]_.
     parametrization : str
         Table of scattering factors, ``"kirkland"``, ``"lobato"`` or ``"peng"``.
 

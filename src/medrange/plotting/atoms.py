@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, MISSING_COLOR, STYLE, axis_label, settle
+from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, MISSING_COLOR, axis_label, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from medrange.aet.atoms.pair_correlation import PairDistribution
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_pair_distribution(distribution: PairDistribution, *, ax: Axes | None = None) -> Axes:
     """Draw g(r) with its first valley, and the partial curves if there are any.
 
@@ -63,7 +63,7 @@ def plot_pair_distribution(distribution: PairDistribution, *, ax: Axes | None = 
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_bond_order(order: BondOrder, *, ax: Axes | None = None) -> Axes:
     """Draw how many atoms have which averaged Q4 and Q6, with the circle of the crystal threshold.
 
@@ -102,7 +102,7 @@ def plot_bond_order(order: BondOrder, *, ax: Axes | None = None) -> Axes:
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_interface(interface: InterfaceWidth, *, ax: Axes | None = None) -> Axes:
     """Draw the order against the distance from the nuclei, with standard errors and the fit.
 
@@ -136,7 +136,7 @@ def plot_interface(interface: InterfaceWidth, *, ax: Axes | None = None) -> Axes
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_density_slice(density: MassDensity, *, z: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw the mass density in a plane normal to z.
 

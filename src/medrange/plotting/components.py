@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -20,10 +19,10 @@ from medrange.plotting.style import (
     EVEN_COLOR,
     MISSING_COLOR,
     ODD_COLOR,
-    STYLE,
     MapFrame,
     add_scale_bar,
     settle,
+    styled,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def component_colors(labels: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_basis(
     components: StructuralComponents, *, ax: Axes | None = None, connectivity: bool = True, band: bool = False
 ) -> Axes:
@@ -102,7 +101,7 @@ def plot_basis(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_weights(components: StructuralComponents, *, axes: np.ndarray | None = None) -> np.ndarray:
     """Draw the map of each component in shades of its color: Fig. 3b of [Kang2024]_.
 
@@ -148,7 +147,7 @@ def plot_weights(components: StructuralComponents, *, axes: np.ndarray | None = 
     return drawn[:count]
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_color_mix(components: StructuralComponents, *, ax: Axes | None = None) -> Axes:
     """Draw all types in one map, every position in the mix of their colors: Fig. 3b, right, of [Kang2024]_.
 
@@ -185,7 +184,7 @@ def plot_color_mix(components: StructuralComponents, *, ax: Axes | None = None) 
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_fractions(
     components: StructuralComponents | Mapping[str, StructuralComponents], *, ax: Axes | None = None
 ) -> Axes:
@@ -234,7 +233,7 @@ def plot_fractions(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_components(components: StructuralComponents) -> dict[str, Any]:
     """Draw basis PDFs, maps and color mix in one figure: Fig. 3 of [Kang2024]_.
 

@@ -16,12 +16,12 @@ from matplotlib.collections import LineCollection
 from medrange.plotting.style import (
     ACCENT_COLOR,
     MISSING_COLOR,
-    STYLE,
     MapFrame,
     add_scale_bar,
     axis_label,
     order_label,
     settle,
+    styled,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _RANGE = (0.0, 99.5)
 _CONTOUR_PERCENTILES = (85.0, 95.0)
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_map(
     signal: OrderMap,
     *,
@@ -98,7 +98,7 @@ def plot_map(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_order_maps(
     order_map: OrderMap,
     *,
@@ -162,7 +162,7 @@ def plot_order_maps(
     return drawn
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_hotspots(
     hotspots: Hotspots,
     order_map: OrderMap | None = None,
@@ -220,7 +220,7 @@ def plot_hotspots(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_strain(
     strain: RingStrain, *, axes: np.ndarray | None = None, limit: float | None = None, cmap: str = "RdBu_r"
 ) -> np.ndarray:

@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from medrange.aet.atoms.voronoi import DISTORTED_ICOSAHEDRA
-from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, STYLE, settle
+from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from medrange.aet.atoms.motif_fractions import MotifFractions
-    from medrange.aet.atoms.motif_geometry import MotifGeometry
+    from medrange.aet.atoms.bipyramid_shape import MotifGeometry
+    from medrange.aet.atoms.distortion_scan import MotifFractions
     from medrange.aet.atoms.networks import MotifNetworks
     from medrange.aet.atoms.sharing import MotifSharing, PartialIcosahedra
     from medrange.aet.atoms.voronoi import VoronoiIndices
@@ -36,7 +35,7 @@ MOTIF_COLORS = {
 }
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_voronoi_populations(voronoi: VoronoiIndices, *, count: int = 12, ax: Axes | None = None) -> Axes:
     """Draw the shares of the most frequent Voronoi indices, ordered by coordination number.
 
@@ -76,7 +75,7 @@ def plot_voronoi_populations(voronoi: VoronoiIndices, *, count: int = 12, ax: Ax
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_motif_fractions(fractions: MotifFractions, *, delta: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw the share of tetrahedra in each kind of motif against the largest distortion allowed.
 
@@ -113,7 +112,7 @@ def plot_motif_fractions(fractions: MotifFractions, *, delta: float | None = Non
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_motif_geometry(geometry: MotifGeometry, *, axes: Sequence[Axes] | None = None) -> np.ndarray:
     """Draw histograms of the bond ratios, the tilt theta and the dihedral angle phi of bipyramids.
 
@@ -157,7 +156,7 @@ def plot_motif_geometry(geometry: MotifGeometry, *, axes: Sequence[Axes] | None 
     return np.asarray(axes)
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_sharing(sharing: MotifSharing, *, ax: Axes | None = None) -> Axes:
     """Draw how many bipyramids have how many neighbors by vertex and by edge sharing.
 
@@ -189,7 +188,7 @@ def plot_sharing(sharing: MotifSharing, *, ax: Axes | None = None) -> Axes:
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_partial_icosahedra(partial: PartialIcosahedra, *, ax: Axes | None = None) -> Axes:
     """Draw how many of the 12 bipyramids of an icosahedron are there around an atom.
 
@@ -220,7 +219,7 @@ def plot_partial_icosahedra(partial: PartialIcosahedra, *, ax: Axes | None = Non
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_network_sizes(networks: MotifNetworks, *, ax: Axes | None = None) -> Axes:
     """Draw the length of each network against the number of its bipyramids.
 
@@ -251,7 +250,7 @@ def plot_network_sizes(networks: MotifNetworks, *, ax: Axes | None = None) -> Ax
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_network(networks: MotifNetworks, network: int = 0, *, ax: Axes | None = None) -> Axes:
     """Draw a network in three dimensions: skeletons of its bipyramids, and their capping atoms.
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Ellipse
 
-from medrange.plotting.style import ACCENT_COLOR, MISSING_COLOR, STYLE, axis_label, settle
+from medrange.plotting.style import ACCENT_COLOR, MISSING_COLOR, axis_label, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DARKEST = 5.0
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_pattern(
     pattern: Any,
     *,

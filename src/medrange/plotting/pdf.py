@@ -1,17 +1,16 @@
 """Curves of the pair distribution chain: intensity with its background, S(k), and G(r) with its error and marks.
 
-The figures follow Figs. 1e and 3a of Kang et al., see [Kang2023]_ in references.bib.
+The figures follow Figs. 1e and 3a of Kang et al., see [Kang2024]_ in references.bib.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, STYLE, axis_label, order_colors, settle
+from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, axis_label, order_colors, settle, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 _SHARED = {1: "1 atom", 2: "2 atoms", 3: "3 atoms", 4: "4 atoms"}
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_structure_factor(factor: StructureFactor, *, axes: Sequence[Axes] | None = None) -> np.ndarray:
     """Draw I(k) with its background, and S(k), averaged over the scan.
 
@@ -69,7 +68,7 @@ def plot_structure_factor(factor: StructureFactor, *, axes: Sequence[Axes] | Non
     return drawn
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_reduced_pdf(
     pdf: ReducedPDF,
     *,

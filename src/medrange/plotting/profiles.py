@@ -18,12 +18,12 @@ from medrange.plotting.style import (
     EVEN_COLOR,
     MISSING_COLOR,
     ODD_COLOR,
-    STYLE,
     SUM_COLOR,
     axis_label,
     order_colors,
     order_label,
     settle,
+    styled,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _SPECTRUM_RANGE = (15.0, 99.5)
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_power_spectrum(
     source: MROResult | OrderMap | Any,
     *,
@@ -112,7 +112,7 @@ def plot_power_spectrum(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_spectrum(
     spectrum: Any,
     *,
@@ -171,7 +171,7 @@ def plot_spectrum(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_radial_profile(
     profile: RadialProfile | Any, *, ax: Axes | None = None, band: tuple[float, float] | None = None
 ) -> Axes:
@@ -210,7 +210,7 @@ def plot_radial_profile(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_fluctuation_variance(v: FluctuationVariance | Any, *, ax: Axes | None = None) -> Axes:
     """Draw V(k): corrected for shot noise where a gain was given, with raw and noise dashed, else raw.
 
@@ -250,7 +250,7 @@ def plot_fluctuation_variance(v: FluctuationVariance | Any, *, ax: Axes | None =
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_size_statistics(hotspots: Hotspots, *, axes: np.ndarray | None = None) -> np.ndarray:
     """Draw mean diameter and volume fraction of the hotspots per order: Fig. 4b of [Im2018]_.
 
@@ -288,7 +288,7 @@ def plot_size_statistics(hotspots: Hotspots, *, axes: np.ndarray | None = None) 
     return drawn
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_autocorrelation(
     autocorrelation: Autocorrelation, *, axes: np.ndarray | None = None, split: float | None = None
 ) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Shared look of the figures: rc settings, colors of orders, scale bar.
 
-Nothing here changes ``matplotlib.rcParams``: drawing functions run inside ``rc_context(STYLE)``.
+Nothing here changes ``matplotlib.rcParams``: drawing functions are decorated with ``styled()``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from medrange.units import standard_units
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Settings of every figure drawn by medrange; used through ``matplotlib.rc_context``.
+#: Settings of every figure drawn by medrange; used through :func:`styled`.
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -46,6 +47,19 @@ MISSING_COLOR = "#d9d9d9"
 
 #: Name under which the scale bar's rectangle can be found again (``artist.get_gid()``).
 SCALE_BAR_GID = "medrange-scale-bar"
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Settings of :data:`STYLE` while a function draws; also a decorator.
+
+    The first figure of a session loads matplotlib's backend, and that of a notebook then turns the interactive mode
+    on: it must stay on, or no figure after the first one is shown.
+    """
+    with mpl.rc_context(STYLE):
+        yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
 
 
 @dataclass(frozen=True)

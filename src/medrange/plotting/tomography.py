@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -13,12 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from medrange.plotting.style import (
     ACCENT_COLOR,
     EVEN_COLOR,
-    STYLE,
     SUM_COLOR,
     MapFrame,
     add_scale_bar,
     axis_label,
     settle,
+    styled,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from medrange.aet.tomography.tilt_series import TiltSeries
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_r_factor(
     source: Reconstruction | Mapping[str, Reconstruction], *, ax: Axes | None = None, log: bool = True
 ) -> Axes:
@@ -70,7 +69,7 @@ def plot_r_factor(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_orthoslices(
     source: Reconstruction | np.ndarray,
     *,
@@ -147,7 +146,7 @@ def plot_orthoslices(
     return panels
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_sinogram(
     tilt_series: TiltSeries, *, row: int | None = None, ax: Axes | None = None, cmap: str = "gray"
 ) -> Axes:
@@ -198,7 +197,7 @@ def plot_sinogram(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_fourier_shell_correlation(
     source: FourierShellCorrelation | Mapping[str, FourierShellCorrelation],
     *,

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from medrange.plotting.style import ACCENT_COLOR, ODD_COLOR, STYLE, axis_label, order_colors, settle
+from medrange.plotting.style import ACCENT_COLOR, ODD_COLOR, axis_label, order_colors, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ _BRIGHTEST = 99.5
 _ATOM_COLOR = "#2a9fd6"
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_peaks(
     peaks: Peaks,
     volume: np.ndarray | Any,
@@ -103,7 +102,7 @@ def plot_peaks(
     return settle(ax) if new else ax
 
 
-@mpl.rc_context(STYLE)
+@styled()
 def plot_intensities(classification: Classification, *, bins: int = 100, ax: Axes | None = None) -> Axes:
     """Draw the histogram of the intensities around the peaks, one color per class.
 

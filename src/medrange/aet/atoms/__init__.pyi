@@ -1,9 +1,9 @@
+from .bipyramid_shape import MotifGeometry, motif_geometry
 from .bond_orientation import BondOrder, bond_order, steinhardt_order
 from .density import DensityContrast, MassDensity, mass_density
+from .distortion_scan import MotifFractions, motif_fractions
 from .interface import InterfaceWidth, interface_width
 from .model import AtomicModel, as_model
-from .motif_fractions import MotifFractions, motif_fractions
-from .motif_geometry import MotifGeometry, motif_geometry
 from .motif_search import Motifs, motifs
 from .neighbors import Neighbors
 from .networks import MotifNetworks, motif_networks

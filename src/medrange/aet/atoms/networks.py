@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medrange.aet.atoms.motif_geometry import incenters
+from medrange.aet.atoms.bipyramid_shape import incenters
 from medrange.aet.atoms.motif_search import MOTIF_NAMES, Motifs
 from medrange.aet.atoms.network_length import displacements, largest_distance, unfolded
 from medrange.aet.atoms.saving import save_result
