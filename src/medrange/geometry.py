@@ -1,4 +1,4 @@
-"""Where the diffraction patterns lie on the detector: center, scale, distortion and mask.
+"""Where the diffraction patterns lie on the detector: center, scale, distortion, mask, and descan over the scan.
 
 A :class:`DiffractionGeometry` is a value: it is read off a signal's axes and metadata, handed to the
 kernels, and never changed. :class:`PolarGrid` says into which (k, phi) bins the pixels are summed.
@@ -10,17 +10,122 @@ import base64
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 _FORMAT = "medrange geometry 1"
 _CONVENTIONS = (
     "k = 1/d without 2 pi; center (row, col) in pixels, 0-based, an integer is a pixel's center; ellipse: axis ratio "
-    "b/a and angle of a in radians from +kx towards +ky; mask: True = excluded, rows first, packed bits, zlib, base64"
+    "b/a and angle of a in radians from +kx towards +ky; mask: True = excluded, rows first, packed bits, zlib, base64; "
+    "descan: shift of the center (rows, cols) in pixels, terms y, x, y^2, y x, x^2 of the scan's coordinates from the "
+    "middle of the extent; scan_rotation: radians, phi in the pattern points along phi + scan_rotation in the scan, "
+    "from +x towards +y; row_flip: whether the reader turned the detector's rows over"
 )
+
+
+@dataclass(frozen=True)
+class Descan:
+    """Shift of the diffraction pattern over the scan, a polynomial of the probe's position.
+
+    ``shift = a_1 y + a_2 x + a_3 y^2 + a_4 y x + a_5 x^2`` for the row and the column of the center, with (y, x)
+    counted from the middle of ``extent``: there the shift is 0 and the center is the geometry's.
+
+    Parameters
+    ----------
+    coefficients : tuple of tuple of float
+        For the row and for the column: 2 numbers (a plane) or 5 (a quadratic), in detector pixels per unit
+        of length, then per unit squared.
+    extent : tuple of tuple of float
+        Smallest and largest y, and x, of the probe positions it holds for, in ``units``.
+    units : str
+        Unit of the scan's coordinates, ``""`` where the scan is not calibrated.
+    residual : float, optional
+        Root mean square distance, in pixels, of the measured centers from the polynomial; not compared.
+
+    Examples
+    --------
+    >>> descan = Descan(((0.1, 0.0), (0.0, 0.2)), ((0.0, 20.0), (0.0, 40.0)), "nm")
+    >>> descan.shifts(20.0, 0.0)
+    array([ 1., -4.])
+    """
+
+    coefficients: tuple[tuple[float, ...], tuple[float, ...]]
+    extent: tuple[tuple[float, float], tuple[float, float]]
+    units: str = ""
+    residual: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        coefficients = tuple(tuple(float(value) for value in row) for row in self.coefficients)
+        sizes = {len(row) for row in coefficients}
+        if len(coefficients) != 2 or sizes not in ({2}, {5}) or not np.isfinite(coefficients).all():
+            msg = (
+                f"the descan coefficients are {self.coefficients!r}; give finite numbers for the row and the column, "
+                "2 each for a plane (y, x) or 5 for a quadratic (y, x, y^2, y x, x^2)."
+            )
+            raise ValueError(msg)
+        extent = tuple((float(low), float(high)) for low, high in self.extent)
+        if len(extent) != 2 or not np.isfinite(extent).all() or any(low > high for low, high in extent):
+            msg = f"the descan's extent is {self.extent!r}; give ((y_min, y_max), (x_min, x_max)) of the scan."
+            raise ValueError(msg)
+        object.__setattr__(self, "coefficients", coefficients)
+        object.__setattr__(self, "extent", extent)
+
+    @property
+    def degree(self) -> int:
+        """1 for a plane, 2 for a quadratic."""
+        return 1 if len(self.coefficients[0]) == 2 else 2
+
+    @staticmethod
+    def terms(y: np.ndarray, x: np.ndarray, degree: int) -> np.ndarray:
+        """Terms (..., 2 or 5) of the polynomial at positions counted from the middle of the extent."""
+        y, x = np.broadcast_arrays(np.asarray(y, dtype=float), np.asarray(x, dtype=float))
+        return np.stack([y, x] if degree == 1 else [y, x, y * y, y * x, x * x], axis=-1)
+
+    def shifts(self, y: np.ndarray | float, x: np.ndarray | float) -> np.ndarray:
+        """Shift (..., 2) of the center's row and column, in pixels, at scan coordinates in ``units``."""
+        middle_y, middle_x = (0.5 * (low + high) for low, high in self.extent)
+        terms = self.terms(np.asarray(y) - middle_y, np.asarray(x) - middle_x, self.degree)
+        return terms @ np.array(self.coefficients).T
+
+    def scaled(
+        self, *, scan: tuple[float, float] = (1.0, 1.0), pixels: float = 1.0, units: str | None = None
+    ) -> Descan:
+        """Return the same shifts where y and x are ``scan`` times as large, and pixels count ``pixels`` times."""
+        y, x = scan
+        powers = np.array([1 / y, 1 / x, 1 / y**2, 1 / (y * x), 1 / x**2])[: len(self.coefficients[0])]
+        return Descan(
+            coefficients=tuple(tuple(row) for row in (np.array(self.coefficients) * powers * pixels).tolist()),
+            extent=tuple((low * f, high * f) for (low, high), f in zip(self.extent, (y, x), strict=True)),
+            units=self.units if units is None else units,
+            residual=None if self.residual is None else self.residual * pixels,
+        )
+
+    def transposed(self) -> Descan:
+        """Return the same shifts for a scan whose axes y and x changed places."""
+        order = [1, 0] if self.degree == 1 else [1, 0, 4, 3, 2]
+        rows = tuple(tuple(row[i] for i in order) for row in self.coefficients)
+        return Descan(rows, self.extent[::-1], self.units, self.residual)
+
+    def record(self) -> dict[str, Any]:
+        """Return a dictionary of plain values; :meth:`from_record` reads it."""
+        return {
+            "coefficients": [list(row) for row in self.coefficients],
+            "extent": [list(pair) for pair in self.extent],
+            "units": self.units,
+            "residual": self.residual,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Descan:
+        """Read the dictionary of :meth:`record`."""
+        coefficients = tuple(tuple(row) for row in record["coefficients"])
+        extent = tuple(tuple(pair) for pair in record["extent"])
+        residual = record["residual"]
+        return cls(coefficients, extent, str(record["units"]), None if residual is None else float(residual))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +148,14 @@ class DiffractionGeometry:
         Radii are measured after stretching the axis b by a/b.
     mask : numpy.ndarray of bool, optional
         Shape ``shape``, True = excluded. A mask that excludes nothing is the same as none.
+    descan : Descan, optional
+        How the center moves over the scan; ``center`` is the center at the middle of its extent.
+    scan_rotation : float, optional
+        Angle in radians between scan and detector: azimuth phi of the pattern points along phi + scan_rotation in
+        the scan, from +x towards +y. None where it is not known.
+    row_flip : bool, optional
+        Whether the file's reader turned the detector's rows over; None where that is not known. Angles of a flipped
+        and an unflipped pattern run opposite ways.
 
     Examples
     --------
@@ -56,6 +169,9 @@ class DiffractionGeometry:
     k_units: str
     ellipse: tuple[float, float] | None = None
     mask: np.ndarray | None = None
+    descan: Descan | None = None
+    scan_rotation: float | None = None
+    row_flip: bool | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.k_step) and self.k_step > 0):
@@ -66,6 +182,9 @@ class DiffractionGeometry:
             raise ValueError(msg)
         if self.ellipse is not None and not 0.5 < self.ellipse[0] < 2:
             msg = f"the ellipse's axis ratio is {self.ellipse[0]!r}; it must lie between 0.5 and 2."
+            raise ValueError(msg)
+        if self.scan_rotation is not None and not np.isfinite(self.scan_rotation):
+            msg = f"scan_rotation is {self.scan_rotation!r}; give an angle in radians, or None where it is not known."
             raise ValueError(msg)
         if self.mask is None:
             return
@@ -84,7 +203,8 @@ class DiffractionGeometry:
         digest = None
         if self.mask is not None:
             digest = hashlib.blake2b(np.packbits(self.mask).tobytes(), digest_size=16).hexdigest()
-        return (tuple(self.shape), tuple(self.center), self.k_step, self.k_units, self.ellipse, digest)
+        scan = (self.descan, self.scan_rotation, self.row_flip)
+        return (tuple(self.shape), tuple(self.center), self.k_step, self.k_units, self.ellipse, digest, *scan)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DiffractionGeometry) and self.key == other.key
@@ -100,7 +220,10 @@ class DiffractionGeometry:
         shape = f"{self.shape[0]} x {self.shape[1]} px"
         center = f"center ({self.center[0]:.2f}, {self.center[1]:.2f})"
         ellipse = "" if self.ellipse is None else f", ellipse b/a {self.ellipse[0]:.4f}"
-        return f"DiffractionGeometry({shape}, {center}, {self.k_step:g} {self.k_units} per px{ellipse}, {masked})"
+        descan = "" if self.descan is None else f", descan of degree {self.descan.degree}"
+        rotation = "" if self.scan_rotation is None else f", scan rotation {np.rad2deg(self.scan_rotation):.4g} deg"
+        scale = f"{self.k_step:g} {self.k_units} per px"
+        return f"DiffractionGeometry({shape}, {center}, {scale}{ellipse}{descan}{rotation}, {masked})"
 
     def to_json(self) -> str:
         """Return the geometry as JSON text; :meth:`from_json` gives an equal one, to the last bit.
@@ -121,6 +244,9 @@ class DiffractionGeometry:
             "k_units": self.k_units,
             "ellipse": None if self.ellipse is None else [float(value) for value in self.ellipse],
             "mask": None if packed is None else base64.b64encode(packed).decode("ascii"),
+            "descan": None if self.descan is None else self.descan.record(),
+            "scan_rotation": None if self.scan_rotation is None else float(self.scan_rotation),
+            "row_flip": None if self.row_flip is None else bool(self.row_flip),
         }
         return json.dumps(record, indent=2, ensure_ascii=False)
 
@@ -144,7 +270,10 @@ class DiffractionGeometry:
             if mask is not None:
                 bits = np.frombuffer(zlib.decompress(base64.b64decode(mask, validate=True)), dtype=np.uint8)
                 mask = np.unpackbits(bits)[: shape[0] * shape[1]].reshape(shape).astype(bool)
-            return cls(shape, (row, col), record["k_step"], record["k_units"], ellipse and tuple(ellipse), mask)
+            # Files written before the scan's part was known lack it.
+            descan = record.get("descan") and Descan.from_record(record["descan"])
+            scan = (descan, record.get("scan_rotation"), record.get("row_flip"))
+            return cls(shape, (row, col), record["k_step"], record["k_units"], ellipse and tuple(ellipse), mask, *scan)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             msg = f"the text is no geometry in the format {_FORMAT!r} ({error}); write one with to_json() or save()."
             raise ValueError(msg) from error

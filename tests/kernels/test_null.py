@@ -11,6 +11,7 @@ from medrange.kernels.null import (
     RandomScan,
     fit_contrast,
     friedel_breaking,
+    match_medians,
     mode_weights,
     null_rings,
     object_spectrum,
@@ -239,6 +240,57 @@ def test_contrast_has_a_lower_end():
 )
 def test_beta_from_the_ratio(ratio, beta):
     assert friedel_breaking(ratio) == pytest.approx(beta)
+
+
+class TestMatching:
+    KEPT = np.ones((40, 45), bool)
+
+    def maps(self):
+        return np.random.default_rng(0).exponential([[[[1.0]], [[2.0]], [[0.5]]]], (4, 3, 40, 45)).astype(np.float32)
+
+    def test_each_map_has_the_median_of_the_data(self):
+        maps = self.maps()
+        before, target = maps.copy(), np.array([0.3, 5.0, 1.0])
+        matched, strength = match_medians(maps, target, self.KEPT, groups=np.arange(3))
+        assert np.median(matched, axis=(2, 3)) == pytest.approx(np.tile(target, (4, 1)), rel=1e-5)
+        np.testing.assert_allclose(matched, maps * strength[:, :, None, None], rtol=1e-5)
+        assert matched.dtype == np.float32
+        assert (maps == before).all()
+
+    def test_a_group_shares_the_median_of_its_factors(self):
+        maps, target = self.maps(), np.array([0.3, 5.0, 1.0])
+        matched, strength = match_medians(maps, target, self.KEPT, groups=np.array([0, 0, 1]))
+        shared = np.sqrt(strength[:, :1] * strength[:, 1:2])
+        np.testing.assert_allclose(matched[:, :2], maps[:, :2] * shared[..., None, None], rtol=1e-5)
+        np.testing.assert_allclose(matched[:, 2], maps[:, 2] * strength[:, 2, None, None], rtol=1e-5)
+
+    def test_subtracted_noise_is_put_back_for_the_scaling(self):
+        """Maps of nothing but noise: their median is negative, and no scale is found in what is left."""
+        maps = self.maps() - np.array([1.0, 2.0, 0.5], np.float32)[:, None, None]
+        target = np.median(maps[0], axis=(1, 2))
+        floor = np.array([1.0, 2.0, 0.5])
+        matched, strength = match_medians(maps, target, self.KEPT, floor=floor, groups=np.arange(3))
+        assert strength == pytest.approx(1, abs=0.2)
+        assert strength[0] == pytest.approx(1, rel=1e-5)
+        assert np.median(matched, axis=(2, 3)) == pytest.approx(np.tile(target, (4, 1)), abs=1e-5)
+
+    def test_only_kept_positions_count_and_dark_maps_stay(self):
+        maps, kept = self.maps(), self.KEPT.copy()
+        kept[:6] = False
+        maps[:, :, :6] *= 100
+        matched, _ = match_medians(maps, np.ones(3), kept, groups=np.arange(3))
+        assert np.median(matched[:, :, 6:], axis=(2, 3)) == pytest.approx(1, rel=1e-5)
+        same, strength = match_medians(maps, np.zeros(3), kept, groups=np.arange(3))
+        assert (same == maps).all()
+        assert (strength == 1).all()
+
+    def test_what_strong_positions_do_to_the_median(self):
+        """The figures of the docstring."""
+        for share, factor in ((0.05, 1.08), (0.1, 1.17)):
+            values = np.random.default_rng(1).exponential(size=400_000)
+            clean = np.median(values)
+            values[: int(share * values.size)] = 50.0
+            assert np.median(values) / clean == pytest.approx(factor, abs=0.01)
 
 
 def test_ratio_needs_neighbors():

@@ -59,6 +59,27 @@ def test_save_and_load(make_scan, tmp_path, ending):
         result.save(tmp_path / "out.tif")
 
 
+@pytest.mark.parametrize(("name", "ending"), [("out.hspy", ".hspy"), ("out", ".zspy")])
+def test_load_is_the_counterpart_of_save(make_scan, tmp_path, name, ending):
+    scan = make_scan((5, 6), dtype=np.uint16)
+    scan.calibrate(convergence_angle=1.15)
+    result = scan.medium_range_order(k=3.2, width=0.64, orders=(2, 6, 4 + 3), shot_noise="poisson")
+    result.save(tmp_path / name)
+    again = mr.signals.mro_result.MROResult.load(tmp_path / name)
+    assert repr(again) == repr(result)
+    assert again.parameters == result.parameters
+    assert list(again.signals) == list(result.signals)
+    for field, signal in result.signals.items():
+        assert type(again.signals[field]) is type(signal)
+        assert np.array_equal(again.signals[field].data, signal.data, equal_nan=True)
+    assert (again.null(n_realizations=2).power.maps == result.null(n_realizations=2).power.maps).all()
+    bare = scan.medium_range_order(k=3.2, width=0.64, k_resolved=False)
+    bare.save(tmp_path / "bare.hspy")
+    assert type(result).load(tmp_path / "bare.hspy").profile is None
+    with pytest.raises(FileNotFoundError, match=rf"has no none_variance{ending}, none_power"):
+        type(result).load(tmp_path / f"none{ending}")
+
+
 def test_plot_shows_all_orders_with_contours(make_scan):
     import matplotlib.pyplot as plt
 

@@ -15,6 +15,8 @@ from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.lanes import FAST, LANES, flat_frames, full_blocks, load, spread, store
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.rows import lanes_for, read_block, sparse_rows
+from medrange.kernels.shifted import shifted_moments
+from medrange.kernels.shifted_rows import polar_rows
 
 #: Variance of the annular means; mean of the variances within the rings; variance over all pixels of a ring
 #: and all positions; annular mean of the variance image.
@@ -109,7 +111,9 @@ def _add_pixels(flat: np.ndarray, reference: np.ndarray, sums: np.ndarray) -> No
                 square[p] += deviation * deviation
 
 
-def ring_moments(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
+def ring_moments(
+    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, *, shifts: np.ndarray | None = None
+) -> np.ndarray:
     """Mean, variance and shot-noise sum of every ring of every pattern, in one pass over the pixels.
 
     With w_i the area of pixel i in the ring over the ring's area: mean ``sum(w I)``, variance
@@ -123,6 +127,8 @@ def ring_moments(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarG
         Center, scale, ellipse and mask of the patterns.
     grid : PolarGrid
         Whole rings, n_phi = 1.
+    shifts : numpy.ndarray, optional
+        Shape (n, 2): how far each pattern's center lies from the geometry's, rows and columns, in pixels.
 
     Returns
     -------
@@ -142,6 +148,8 @@ def ring_moments(frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarG
     array([7., 0.])
     """
     rows, squares = _ring_rows(geometry, grid)
+    if shifts is not None:
+        return shifted_moments(frames, shifts, polar_rows(geometry, grid, np.float64), geometry.mask)
     return _by_blocks(frames, (grid.n_k, 3), lambda block, out: _moments(block, rows, squares, lanes_for(rows), out))
 
 

@@ -126,28 +126,60 @@ def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, AN
     signature = types.void(frames, first, start, lanes, row)
 
     def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
-        source_kind, lanes_kind = signature.args[0], signature.args[3]
-        source = cgutils.create_struct_proxy(source_kind)(context, builder, value=args[0])
+        source = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
         frame_stride = cgutils.unpack_tuple(builder, source.strides, 2)[0]
-        item = source_kind.dtype.bitwidth // 8
-        block = ir.VectorType(context.get_value_type(source_kind.dtype), LANES)
-        base = builder.bitcast(source.data, ir.IntType(8).as_pointer())
-        column = builder.mul(args[2], ir.Constant(_INT64, item))
-        vector = context.get_value_type(LaneVector(lanes_kind.dtype))
-        rows = []
+        column = builder.mul(args[2], ir.Constant(_INT64, signature.args[0].dtype.bitwidth // 8))
+        places = []
         for lane in range(LANES):
             frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
-            pointer = builder.bitcast(builder.gep(base, [builder.add(frame, column)]), block.as_pointer())
-            values = builder.load(pointer)
-            values.align = item
-            rows.append(_as_vector(builder, values, source_kind.dtype, vector))
-        target = _row_pointer(context, builder, (lanes_kind, args[3]), args[4])
-        for i, values in enumerate(_transpose(builder, rows)):
-            written = builder.store(values, builder.gep(target, [ir.Constant(_INT32, i)]))
-            written.align = lanes_kind.dtype.bitwidth // 8
+            places.append(builder.add(frame, column))
+        _load_turned(context, builder, (signature.args[0], source.data), places, (signature.args[3], *args[3:]))
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def gather_lanes(typingctx, frames, origins, start, lanes, row):  # noqa: ANN001, ANN201
+    """As :func:`fill_lanes`, lane j reading from ``origins[j] + start`` on, in pixels from the first frame's first.
+
+    ``origins`` is a C-ordered array of 16 int64: any frame, and the same block at another place in each.
+    """
+    signature = types.void(frames, origins, start, lanes, row)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        source = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
+        origins = cgutils.create_struct_proxy(signature.args[1])(context, builder, value=args[1]).data
+        item = ir.Constant(_INT64, signature.args[0].dtype.bitwidth // 8)
+        places = []
+        for lane in range(LANES):
+            origin = builder.load(builder.gep(origins, [ir.Constant(_INT64, lane)]))
+            places.append(builder.mul(builder.add(origin, args[2]), item))
+        _load_turned(context, builder, (signature.args[0], source.data), places, (signature.args[3], *args[3:]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _load_turned(context: Any, builder: ir.IRBuilder, source: tuple, places: list[ir.Value], target: tuple) -> None:
+    """Load 16 values at each of 16 places (bytes from the source's start), and store them turned.
+
+    ``source`` is the array's type and its data pointer, ``target`` the type and value of the lanes and a row.
+    """
+    source_kind, data = source
+    lanes_kind, lanes, row = target
+    base = builder.bitcast(data, ir.IntType(8).as_pointer())
+    block = ir.VectorType(context.get_value_type(source_kind.dtype), LANES)
+    vector = context.get_value_type(LaneVector(lanes_kind.dtype))
+    rows = []
+    for place in places:
+        values = builder.load(builder.bitcast(builder.gep(base, [place]), block.as_pointer()))
+        values.align = source_kind.dtype.bitwidth // 8
+        rows.append(_as_vector(builder, values, source_kind.dtype, vector))
+    pointer = _row_pointer(context, builder, (lanes_kind, lanes), row)
+    for i, values in enumerate(_transpose(builder, rows)):
+        written = builder.store(values, builder.gep(pointer, [ir.Constant(_INT32, i)]))
+        written.align = lanes_kind.dtype.bitwidth // 8
 
 
 def _define_arithmetic(operation: Callable, instruction: str) -> None:

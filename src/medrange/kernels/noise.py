@@ -83,7 +83,12 @@ def noise_factors(geometry: DiffractionGeometry, grid: PolarGrid) -> NoiseFactor
     >>> bool(np.isclose(factors.power.sum(), factors.variance[0]))
     True
     """
-    operator = polar_operator(geometry, grid)
+    return operator_factors(polar_operator(geometry, grid))
+
+
+def operator_factors(operator: PolarOperator) -> NoiseFactors:
+    """As :func:`noise_factors`, for a polar operator at hand."""
+    grid = operator.grid
     mean_square, variance = np.full(grid.n_k, np.nan), np.full(grid.n_k, np.nan)
     power = np.full((grid.n_k, grid.n_phi // 2), np.nan)
     for ring in np.flatnonzero(operator.is_open.any(axis=1)):
@@ -103,7 +108,7 @@ def remove_shot_noise(statistics: np.ndarray, factors: NoiseFactors, gain: float
     statistics : numpy.ndarray
         Shape (n, n_k, 3 + n_max) from :func:`medrange.kernels.rings.ring_statistics`.
     factors : NoiseFactors
-        Of the same rings.
+        Of the same rings, for all patterns or with a first axis over them.
     gain : float
         Data units per detected electron.
 
@@ -114,9 +119,9 @@ def remove_shot_noise(statistics: np.ndarray, factors: NoiseFactors, gain: float
     """
     result = statistics.copy()
     n_max = statistics.shape[-1] - FIRST_POWER
-    expected = np.concatenate([factors.variance[:, None], factors.power[:, :n_max]], axis=1)
+    expected = np.concatenate([factors.variance[..., None], factors.power[..., :n_max]], axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = gain / statistics[..., RING_MEAN, None]
-        own = factors.mean_square[:, None] * ratio
+        own = factors.mean_square[..., None] * ratio
         result[..., VARIANCE:] = (statistics[..., VARIANCE:] - expected * ratio) / (1 - own)
     return result

@@ -412,3 +412,52 @@ def odd_even_ratio(power: np.ndarray, orders: np.ndarray) -> float:
     known = [n for n in range(3, 12, 2) if {n - 1, n, n + 1} <= set(at)]
     ratios = [2 * at[n] / (at[n - 1] + at[n + 1]) for n in known if at[n - 1] + at[n + 1] > 0]
     return float(np.median(ratios)) if ratios else float("nan")
+
+
+def match_medians(
+    maps: np.ndarray, target: np.ndarray, kept: np.ndarray, *, floor: np.ndarray | float = 0.0, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale each realization so that its medians are those of the data: the bulk agrees, hotspots need not.
+
+    What was fitted to the data has to be fitted to each realization as well, else its own chance strength,
+    some 7 % per order in 15 nm at a 1 nm probe, counts against the data or for them. Maps of one group share
+    the median of their factors, so that one order with many strong positions does not raise its own null: a
+    share f of them raises the median of speckle by ``-ln(1 - 0.5/(1 - f))/ln 2``, 1.08 at 5 %, 1.17 at 10 %.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        Shape (realization, n, y, x).
+    target : numpy.ndarray
+        Shape (n,): medians of the data.
+    kept : numpy.ndarray of bool
+        Shape (y, x): positions of the medians.
+    floor : numpy.ndarray or float
+        Shape (n,): expected noise that was subtracted from maps and target; it is put back for the scaling.
+    groups : numpy.ndarray of int
+        Shape (n,): maps of the same number share a factor.
+
+    Returns
+    -------
+    matched : numpy.ndarray
+        As ``maps``.
+    strength : numpy.ndarray
+        Shape (realization, n): each map's own factor, median of the data over its own; 1 where either is not
+        positive.
+
+    Examples
+    --------
+    >>> maps = np.arange(1.0, 6.0).reshape(1, 1, 1, 5)
+    >>> matched, strength = match_medians(maps, np.array([6.0]), np.ones((1, 5), bool), groups=np.array([0]))
+    >>> matched.ravel(), strength
+    (array([ 2.,  4.,  6.,  8., 10.]), array([[2.]]))
+    """
+    floor = np.broadcast_to(np.asarray(floor, dtype=float), target.shape)
+    drawn = np.median(maps[:, :, kept], axis=2).astype(float) + floor
+    wanted = np.broadcast_to(np.asarray(target, dtype=float) + floor, drawn.shape)
+    strength = np.divide(wanted, drawn, out=np.ones(drawn.shape), where=(drawn > 0) & (wanted > 0))
+    scale = np.empty(drawn.shape)
+    for group in np.unique(groups):
+        scale[:, groups == group] = np.exp(np.median(np.log(strength[:, groups == group]), axis=1, keepdims=True))
+    scale, floor = scale[:, :, None, None].astype(maps.dtype), floor[:, None, None].astype(maps.dtype)
+    return scale * (maps + floor) - floor, strength

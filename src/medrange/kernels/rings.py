@@ -14,12 +14,23 @@ from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.angular import pair_correction
-from medrange.kernels.lanes import FAST, LANES, fill_lanes, flat_frames, full_blocks, load, spread, store, working_type
+from medrange.kernels.lanes import FAST, LANES, fill_lanes, flat_frames, full_blocks, store, working_type
 from medrange.kernels.polar import polar_operator
+from medrange.kernels.ring_powers import (
+    FIRST_POWER,
+    RADIAL_MEAN,
+    RING_MEAN,
+    VARIANCE,
+    fourier_rows,
+    moments,
+    powers,
+)
 from medrange.kernels.rows import apply_rows, lanes_for, read_block, row_sum, sparse_rows
+from medrange.kernels.shifted import shifted_means
+from medrange.kernels.shifted_rings import shifted_statistics
+from medrange.kernels.shifted_rows import polar_rows
 
-#: Columns of the ring statistics before the powers P_1, P_2, ...
-RADIAL_MEAN, RING_MEAN, VARIANCE, FIRST_POWER = 0, 1, 2, 3
+__all__ = ["FIRST_POWER", "RADIAL_MEAN", "RING_MEAN", "VARIANCE", "polar_means", "ring_statistics", "working_type"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,70 +63,6 @@ def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> _Plan:
     )
 
 
-@lru_cache(maxsize=32)
-def _fourier_rows(n_phi: int, n_max: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines (orders, bins of half a turn), for an even number of orders, at least n_max."""
-    orders = np.arange(1, n_max + n_max % 2 + 1)[:, None]
-    phi = 2 * np.pi * (np.arange((n_phi + 1) // 2) + 0.5) / n_phi
-    return np.cos(orders * phi).astype(dtype), np.sin(orders * phi).astype(dtype)
-
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _moments(ring: np.ndarray, bins: tuple, i_k: int, folded: tuple, result: np.ndarray) -> None:
-    """Means and V2D of a ring of bin means, and its deviations folded about phi = 0.
-
-    Deviations at +phi and -phi are added (for the cosines) and subtracted (for the sines).
-    """
-    share, is_open, n_open = bins
-    even, odd = folded
-    n_phi = ring.shape[0]
-    zero = n_open.dtype.type(0)
-    total, weighted, squares = spread(zero), spread(zero), spread(zero)
-    for b in range(n_phi):
-        total = total + load(ring, b)
-        weighted = weighted + load(ring, b) * spread(share[i_k, b])
-    count = spread(n_open[i_k])
-    mean = total / count
-    for b in range((n_phi + 1) // 2):
-        mirror = n_phi - 1 - b
-        here = (load(ring, b) - mean) * spread(is_open[i_k, b])
-        there = (load(ring, mirror) - mean) * spread(is_open[i_k, mirror])
-        squares = squares + here * here
-        if mirror == b:
-            store(even, b, here)
-            store(odd, b, spread(zero))
-        else:
-            squares = squares + there * there
-            store(even, b, here + there)
-            store(odd, b, here - there)
-    store(result, 0, weighted)
-    store(result, 1, mean)
-    store(result, 2, squares / (count * mean * mean))
-
-
-@njit(nogil=True, fastmath=FAST, cache=True)
-def _powers(folded: tuple, fourier: tuple, n_phi: int, count: float, result: np.ndarray) -> None:
-    """``c_n |D_n|^2/(N N_open <y>^2)`` from the folded deviations, two orders at a time; rows 3, 4, ..."""
-    even, odd = folded
-    cosines, sines = fourier
-    zero = cosines.dtype.type(0)
-    mean = load(result, 1)
-    inverse = spread(cosines.dtype.type(1)) / (spread(cosines.dtype.type(n_phi)) * spread(count) * mean * mean)
-    for n in range(0, cosines.shape[0], 2):
-        real_a, imag_a, real_b, imag_b = spread(zero), spread(zero), spread(zero), spread(zero)
-        for b in range(even.shape[0]):
-            e, o = load(even, b), load(odd, b)
-            real_a = real_a + e * spread(cosines[n, b])
-            imag_a = imag_a + o * spread(sines[n, b])
-            real_b = real_b + e * spread(cosines[n + 1, b])
-            imag_b = imag_b + o * spread(sines[n + 1, b])
-        # +n and -n count together; at n = n_phi / 2 they are the same.
-        both_a = cosines.dtype.type(1 if 2 * (n + 1) == n_phi else 2)
-        both_b = cosines.dtype.type(1 if 2 * (n + 2) == n_phi else 2)
-        store(result, 3 + n, (real_a * real_a + imag_a * imag_a) * inverse * spread(both_a))
-        store(result, 4 + n, (real_b * real_b + imag_b * imag_b) * inverse * spread(both_b))
-
-
 @njit(nogil=True, fastmath=FAST, cache=True)
 def _ring_block(
     frames: np.ndarray, rows: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
@@ -137,8 +84,8 @@ def _ring_block(
                 continue
             for b in range(n_phi):
                 store(ring, b, row_sum(lanes, indptr, columns, weights, i_k * n_phi + b))
-            _moments(ring, bins, i_k, folded, result)
-            _powers(folded, fourier, n_phi, bins[2][i_k], result)
+            moments(ring, bins, i_k, folded, result)
+            powers(folded, fourier, n_phi, bins[2][i_k], result)
             for s in range(0, n_out, LANES):
                 fill_lanes(result, s, 0, turned, 0)
                 for lane in range(LANES):
@@ -147,7 +94,12 @@ def _ring_block(
 
 
 def polar_means(
-    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, *, phi_first: bool = False
+    frames: np.ndarray,
+    geometry: DiffractionGeometry,
+    grid: PolarGrid,
+    *,
+    phi_first: bool = False,
+    shifts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Area-weighted mean intensity in every (k, phi) bin.
 
@@ -161,6 +113,8 @@ def polar_means(
         The bins.
     phi_first : bool
         Give (n, n_phi, n_k) instead of (n, n_k, n_phi).
+    shifts : numpy.ndarray, optional
+        Shape (n, 2): how far each pattern's center lies from the geometry's, rows and columns, in pixels.
 
     Returns
     -------
@@ -174,6 +128,10 @@ def polar_means(
     >>> polar_means(np.ones((2, 32, 32)), geometry, PolarGrid(0.2, 1.2, 5, 12)).shape
     (2, 5, 12)
     """
+    if shifts is not None:
+        rows = polar_rows(geometry, grid, working_type(frames.dtype))
+        means = shifted_means(frames, shifts, rows, geometry.mask).reshape(-1, grid.n_k, grid.n_phi)
+        return np.ascontiguousarray(means.swapaxes(1, 2)) if phi_first else means
     plan = _plan(geometry, grid, working_type(frames.dtype))
     order, is_open = np.arange(grid.n_k * grid.n_phi).reshape(grid.n_k, grid.n_phi), plan.is_open
     if phi_first:
@@ -185,7 +143,12 @@ def polar_means(
 
 
 def ring_statistics(
-    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, *, n_max: int | None = None
+    frames: np.ndarray,
+    geometry: DiffractionGeometry,
+    grid: PolarGrid,
+    *,
+    n_max: int | None = None,
+    shifts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Means, V2D and P_n of every ring of every pattern, in one pass over the pixels.
 
@@ -204,6 +167,10 @@ def ring_statistics(
         The rings (k bins) and their azimuthal bins.
     n_max : int, optional
         Highest order; n_phi // 2 when not given.
+    shifts : numpy.ndarray, optional
+        Shape (n, 2): how far each pattern's center lies from the geometry's, rows and columns, in pixels. The
+        weights are then interpolated between centers a quarter of a pixel apart; exact where a shift is a
+        multiple of that. See :mod:`medrange.kernels.shifted_rows`.
 
     Returns
     -------
@@ -228,9 +195,13 @@ def ring_statistics(
         raise ValueError(msg)
     flat = flat_frames(frames)
     dtype = working_type(flat.dtype)
+    if shifts is not None:
+        # Whole bins all round have the same area.
+        area = np.repeat(np.diff(np.linspace(grid.k_min, grid.k_max, grid.n_k + 1) ** 2)[:, None], grid.n_phi, axis=1)
+        return shifted_statistics(flat, shifts, polar_rows(geometry, grid, dtype), geometry.mask, area, n_max)
     plan = _plan(geometry, grid, dtype)
     # Closed bins mix the orders: then all are needed.
-    fourier = _fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
+    fourier = fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
     padded = -(-(FIRST_POWER + len(fourier[0])) // LANES) * LANES
     out = np.empty((len(flat), grid.n_k, padded), dtype=dtype)
     bins = (plan.share, plan.is_open, plan.n_open)

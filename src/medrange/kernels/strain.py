@@ -103,6 +103,8 @@ def ring_strain(
     ValueError
         If fewer than half of the azimuths can be used, or, with k0, no ring is found in the reference.
     """
+    # Where the center moves a mask hides other bins at every position: those it hides anywhere do not count.
+    area = np.where(np.isfinite(reference).T, area, 0)
     profile = mean_profile(reference, area)
     estimators = _estimators(profile, area, grid.k)
     require_azimuths(estimators.any(axis=(1, 2)), grid, k_units)

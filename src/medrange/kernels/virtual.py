@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import njit
 
@@ -9,6 +11,8 @@ from medrange.geometry import DiffractionGeometry
 from medrange.kernels.lanes import working_type
 from medrange.kernels.polar import disk_area
 from medrange.kernels.rows import apply_rows, sparse_rows
+from medrange.kernels.shifted import shifted_means
+from medrange.kernels.shifted_rows import ShiftedRows, build_rows
 
 
 @njit(cache=True)
@@ -97,3 +101,37 @@ def weighted_mean(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     factors = weights.ravel()[used].astype(working_type(frames.dtype))
     rows = sparse_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size)
     return apply_rows(frames, rows)[:, 0]
+
+
+def shifted_aperture_means(
+    frames: np.ndarray, shifts: np.ndarray, geometry: DiffractionGeometry, *, k: float, phi: float, radius: float
+) -> np.ndarray:
+    """Mean over a circular aperture at (k, phi) from every pattern's own center.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape (n, rows, cols), any integer or floating type.
+    shifts : numpy.ndarray
+        Shape (n, 2): how far each pattern's center lies from the geometry's, rows and columns, in pixels.
+    geometry, k, phi, radius
+        As in :func:`circular_aperture`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,); NaN where the mask or the detector's edge hides all of the aperture.
+    """
+    bare = DiffractionGeometry(geometry.shape, geometry.center, geometry.k_step, geometry.k_units, geometry.ellipse)
+    rows = _aperture_rows(bare, k, phi, radius, working_type(frames.dtype))
+    return shifted_means(frames, shifts, rows, geometry.mask)[:, 0]
+
+
+@lru_cache(maxsize=16)
+def _aperture_rows(geometry: DiffractionGeometry, k: float, phi: float, radius: float, dtype: type) -> ShiftedRows:
+    def rows_at(node: DiffractionGeometry) -> tuple[np.ndarray, ...]:
+        weights = circular_aperture(node, k=k, phi=phi, radius=radius).ravel()
+        used = np.flatnonzero(weights)
+        return used, np.array([0, used.size]), np.arange(used.size), weights[used]
+
+    return build_rows(geometry, k + radius, rows_at, 1, dtype)

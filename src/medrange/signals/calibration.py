@@ -2,7 +2,8 @@
 
 The k axes hold the scale, the unit and (as their offset) the center, so slicing and unit conversion keep
 them right without help. What axes cannot hold - mask, ellipse, and which part of the detector the mask
-belongs to - is metadata. :func:`geometry_of` reads both and makes one value of it.
+belongs to, and what :mod:`medrange.signals.descan` keeps - is metadata. :func:`geometry_of` reads both and makes
+one value of it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medrange.geometry import DiffractionGeometry
+from medrange.signals.descan import (
+    NODE,
+    check_row_flip,
+    scale_in,
+    stored_descan,
+    stored_rotation,
+    stored_row_flip,
+    write_descan,
+    write_rotation,
+)
 from medrange.units import standard_units, unit_factor
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
 
-_NODE = "Medrange.Geometry"
 _CALIBRATE = 's.calibrate(scan_step=0.32, scan_units="nm", k_step=0.16, k_units="1/nm", beam_energy=300)'
 
 
@@ -29,7 +39,7 @@ def signal_axes(signal: BaseSignal) -> tuple:
 
 def _is_centered(signal: BaseSignal) -> bool:
     """Whether the center is known: fitted or set here, or carried by the axes of a foreign signal."""
-    if signal.metadata.has_item(f"{_NODE}.center"):
+    if signal.metadata.has_item(f"{NODE}.center"):
         return True
     return all(axis.offset < 0 < axis.offset + (axis.size - 1) * axis.scale for axis in signal_axes(signal))
 
@@ -44,22 +54,22 @@ def pixel_center(signal: BaseSignal) -> tuple[float, float] | None:
 
 def _window_start(signal: BaseSignal) -> tuple[float, float]:
     """Detector pixel at which the (perhaps cropped) signal begins."""
-    center = signal.metadata.get_item(f"{_NODE}.center", (0.0, 0.0))
+    center = signal.metadata.get_item(f"{NODE}.center", (0.0, 0.0))
     row, col = (axis.offset / axis.scale for axis in signal_axes(signal))
     return row + center[0], col + center[1]
 
 
 def window_mask(signal: BaseSignal) -> np.ndarray | None:
     """Return the part of the stored detector mask that belongs to the signal as it is."""
-    mask = signal.metadata.get_item(f"{_NODE}.mask")
+    mask = signal.metadata.get_item(f"{NODE}.mask")
     if mask is None:
         return None
     mask = np.asarray(mask, dtype=bool)
     start = np.array(_window_start(signal))
     first = np.rint(start).astype(int)
     sizes = [axis.size for axis in signal_axes(signal)]
-    stored = float(signal.metadata.get_item(f"{_NODE}.mask_k_step"))
-    scale = _scale_in(signal, signal.metadata.get_item(f"{_NODE}.mask_k_units"))
+    stored = float(signal.metadata.get_item(f"{NODE}.mask_k_step"))
+    scale = scale_in(signal, signal.metadata.get_item(f"{NODE}.mask_k_units"))
     fits = np.abs(start - first).max() < 1e-3 and (first >= 0).all() and (first + sizes <= mask.shape).all()
     if not fits or not np.isclose(scale, stored, rtol=1e-6):
         msg = (
@@ -68,13 +78,6 @@ def window_mask(signal: BaseSignal) -> np.ndarray | None:
         )
         raise ValueError(msg)
     return mask[first[0] : first[0] + sizes[0], first[1] : first[1] + sizes[1]]
-
-
-def _scale_in(signal: BaseSignal, units: str) -> float:
-    """Pixel size of the k axes in ``units`` ('' = uncalibrated)."""
-    axis = signal_axes(signal)[0]
-    own = standard_units(axis.units) or ""
-    return axis.scale if own == units else axis.scale * unit_factor(own, units)
 
 
 def k_scale(signal: BaseSignal) -> tuple[float, str]:
@@ -96,7 +99,7 @@ def k_scale(signal: BaseSignal) -> tuple[float, str]:
 
 def stored_ellipse(signal: BaseSignal) -> tuple[float, float] | None:
     """Axis ratio and angle of the elliptical distortion, or None."""
-    ellipse = signal.metadata.get_item(f"{_NODE}.ellipse")
+    ellipse = signal.metadata.get_item(f"{NODE}.ellipse")
     return None if ellipse is None else (float(ellipse[0]), float(ellipse[1]))
 
 
@@ -121,6 +124,9 @@ def geometry_of(signal: BaseSignal) -> DiffractionGeometry:
         k_units=units,
         ellipse=stored_ellipse(signal),
         mask=window_mask(signal),
+        descan=stored_descan(signal),
+        scan_rotation=stored_rotation(signal),
+        row_flip=stored_row_flip(signal),
     )
 
 
@@ -133,13 +139,13 @@ def write_center(signal: BaseSignal, center: tuple[float, float]) -> None:
     start = _window_start(signal)
     for axis, value in zip(signal_axes(signal), (row, col), strict=True):
         axis.offset = -value * axis.scale
-    signal.metadata.set_item(f"{_NODE}.center", [row + start[0], col + start[1]])
+    signal.metadata.set_item(f"{NODE}.center", [row + start[0], col + start[1]])
 
 
 def write_ellipse(signal: BaseSignal, ellipse: tuple[float, float] | None) -> None:
     """Store the elliptical distortion, axis ratio b/a and angle of a in radians; None removes it."""
     if ellipse is None:
-        if signal.metadata.has_item(f"{_NODE}.ellipse"):
+        if signal.metadata.has_item(f"{NODE}.ellipse"):
             del signal.metadata.Medrange.Geometry.ellipse
         return
     ratio, angle = (float(value) for value in ellipse)
@@ -149,11 +155,11 @@ def write_ellipse(signal: BaseSignal, ellipse: tuple[float, float] | None) -> No
             "radians from +kx towards +ky, or None."
         )
         raise ValueError(msg)
-    signal.metadata.set_item(f"{_NODE}.ellipse", [ratio, angle])
+    signal.metadata.set_item(f"{NODE}.ellipse", [ratio, angle])
 
 
 def write_geometry(signal: BaseSignal, geometry: DiffractionGeometry) -> None:
-    """Put scale, center, ellipse and mask of a geometry on a signal of the same detector."""
+    """Put all of a geometry on a signal of the same detector."""
     shape = tuple(axis.size for axis in signal_axes(signal))
     if tuple(geometry.shape) != shape:
         msg = (
@@ -161,12 +167,16 @@ def write_geometry(signal: BaseSignal, geometry: DiffractionGeometry) -> None:
             f"{shape[0]} x {shape[1]}; use one of the same detector, binned and cropped alike."
         )
         raise ValueError(msg)
+    check_row_flip(signal, geometry)
     # A mask left over from before would be read as the frame of the new center.
     write_mask(signal, None)
+    write_descan(signal, None)
     write_k_scale(signal, geometry.k_step, geometry.k_units)
     write_center(signal, geometry.center)
     write_ellipse(signal, geometry.ellipse)
     write_mask(signal, geometry.mask)
+    write_descan(signal, geometry.descan)
+    write_rotation(signal, geometry.scan_rotation)
 
 
 def write_k_scale(signal: BaseSignal, k_step: float, k_units: str) -> None:
@@ -178,18 +188,22 @@ def write_k_scale(signal: BaseSignal, k_step: float, k_units: str) -> None:
     if units not in ("1/nm", "1/Å"):
         msg = f"k_units is {k_units!r}; use '1/nm' or '1/Å' (k = 1/d, without 2 pi)."
         raise ValueError(msg)
+    # Pixels stay pixels: the descan's belong to the new scale from here on.
+    descan = stored_descan(signal)
     for axis in signal_axes(signal):
         axis.offset *= k_step / axis.scale
         axis.scale = k_step
         axis.units = units
-    if signal.metadata.has_item(f"{_NODE}.mask"):
+    if descan is not None:
+        write_descan(signal, descan)
+    if signal.metadata.has_item(f"{NODE}.mask"):
         _write_mask_scale(signal)
 
 
 def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
     """Store a detector mask, True = excluded; None removes it."""
     if mask is None:
-        if signal.metadata.has_item(f"{_NODE}.mask"):
+        if signal.metadata.has_item(f"{NODE}.mask"):
             del signal.metadata.Medrange.Geometry.mask
         return
     mask = np.asarray(mask)
@@ -206,16 +220,16 @@ def write_mask(signal: BaseSignal, mask: np.ndarray | None) -> None:
     center = pixel_center(signal)
     if center is not None:
         # From here on the detector is the frame the mask was drawn in.
-        signal.metadata.set_item(f"{_NODE}.center", list(center))
-    signal.metadata.set_item(f"{_NODE}.mask", mask.copy())
+        signal.metadata.set_item(f"{NODE}.center", list(center))
+    signal.metadata.set_item(f"{NODE}.mask", mask.copy())
     _write_mask_scale(signal)
 
 
 def _write_mask_scale(signal: BaseSignal) -> None:
     """Record the pixel size the mask belongs to; a binned signal is known by it."""
     axis = signal_axes(signal)[0]
-    signal.metadata.set_item(f"{_NODE}.mask_k_step", float(axis.scale))
-    signal.metadata.set_item(f"{_NODE}.mask_k_units", standard_units(axis.units) or "")
+    signal.metadata.set_item(f"{NODE}.mask_k_step", float(axis.scale))
+    signal.metadata.set_item(f"{NODE}.mask_k_units", standard_units(axis.units) or "")
 
 
 def write_scan_scale(signal: BaseSignal, scan_step: float | tuple[float, float] | None, scan_units: str) -> None:
@@ -232,10 +246,14 @@ def write_scan_scale(signal: BaseSignal, scan_step: float | tuple[float, float] 
         msg = f"scan_units is {scan_units!r}; use a unit of length such as 'nm' or 'Å'."
         raise ValueError(msg)
     unit_factor(units, "nm")
-    for axis, step in zip(axes, steps, strict=True):
-        axis.offset *= step / axis.scale
+    descan = stored_descan(signal)
+    factors = tuple(step / axis.scale for axis, step in zip(axes, steps, strict=True))
+    for axis, step, factor in zip(axes, steps, factors, strict=True):
+        axis.offset *= factor
         axis.scale = float(step)
         axis.units = units
+    if descan is not None:
+        write_descan(signal, descan.scaled(scan=factors, units=units))
 
 
 def write_beam(signal: BaseSignal, beam_energy: float | None, convergence_angle: float | None) -> None:

@@ -15,6 +15,7 @@ from medrange.kernels.ellipse import ring_ellipse
 from medrange.kernels.ring_shape import ring_radius
 from medrange.kernels.rings import polar_means
 from medrange.signals import calibration
+from medrange.signals.descan import scan_shifts
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
@@ -32,30 +33,69 @@ def sampled_patterns(signal: BaseSignal, *, max_patterns: int) -> Iterator[np.nd
 
     Of lazy data whole chunks are read, as few as hold that many patterns, one after the other.
     """
+    for _, part in _sampled(signal, max_patterns):
+        yield part
+
+
+def _sampled(signal: BaseSignal, max_patterns: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers of the scan positions (n,), and their patterns (n, rows, cols)."""
     if max_patterns < 1:
         msg = f"max_patterns is {max_patterns}; at least one pattern is needed."
         raise ValueError(msg)
     data = signal.data
+    numbers = np.arange(int(np.prod(data.shape[:-2])))
     if not isinstance(data, da.Array):
         frames = data.reshape(-1, *data.shape[-2:])
         step = max(1, len(frames) // max_patterns)
         for start in range(0, len(frames), step * _PART):
-            yield frames[start : start + step * _PART : step]
+            own = slice(start, start + step * _PART, step)
+            yield numbers[own], frames[own]
         return
+    numbers = da.from_array(numbers.reshape(data.shape[:-2]), chunks=data.chunks[:-2])
     blocks = list(np.ndindex(data.numblocks[:-2]))
     per_block = np.prod(data.shape[:-2]) / len(blocks)
     wanted = min(len(blocks), max(1, round(max_patterns / per_block)))
     for i in np.unique(np.linspace(0, len(blocks) - 1, wanted).round().astype(int)):
-        yield data.blocks[blocks[i]].compute().reshape(-1, *data.shape[-2:])
+        own = numbers.blocks[blocks[i]] if data.ndim > 2 else numbers
+        yield own.compute().ravel(), data.blocks[blocks[i]].compute().reshape(-1, *data.shape[-2:])
 
 
 def mean_pattern(signal: BaseSignal, *, max_patterns: int) -> np.ndarray:
-    """Mean of :func:`sampled_patterns`, (rows, cols) in float64."""
+    """Mean of :func:`sampled_patterns` as the detector saw them, (rows, cols) in float64."""
     total, count = 0.0, 0
     for part in sampled_patterns(signal, max_patterns=max_patterns):
         total = total + part.sum(axis=0, dtype=np.float64)
         count += len(part)
     return total / count
+
+
+def aligned_mean(signal: BaseSignal, *, max_patterns: int) -> tuple[np.ndarray, DiffractionGeometry]:
+    """Mean pattern with the descan taken out by whole pixels, and its geometry: what no pattern saw is masked.
+
+    Without descan it is :func:`mean_pattern` and the signal's geometry.
+    """
+    geometry, shifts = signal.geometry, scan_shifts(signal)
+    if shifts is None:
+        return mean_pattern(signal, max_patterns=max_patterns), geometry
+    whole = np.rint(shifts).astype(int).reshape(-1, 2)
+    is_open = np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
+    total, count = np.zeros(geometry.shape), np.zeros(geometry.shape)
+    for numbers, part in _sampled(signal, max_patterns):
+        for shift in np.unique(whole[numbers], axis=0):
+            own = (whole[numbers] == shift).all(axis=1)
+            summed = np.where(is_open, part[own].sum(axis=0, dtype=np.float64), 0)
+            # The pixel at p + shift of the detector is the pixel p of the mean.
+            pairs = [_overlap(size, int(by)) for size, by in zip(is_open.shape, shift, strict=True)]
+            here, there = zip(*pairs, strict=True)
+            total[here] += summed[there]
+            count[here] += own.sum() * is_open[there]
+    pattern = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    return pattern, replace(geometry, mask=count == 0)
+
+
+def _overlap(size: int, by: int) -> tuple[slice, slice]:
+    """Pixels p of an axis for which p + by lies on it too, and those."""
+    return slice(max(0, -by), max(0, min(size, size - by))), slice(max(0, by), max(0, min(size, size + by)))
 
 
 def find_center(
@@ -76,7 +116,7 @@ def find_center(
     if method == "direct_beam":
         center = direct_beam_center(pattern, mask)
         _check_symmetry(center, pattern, mask)
-        return center
+        return _less_shift(signal, center)
     if k is None or width is None:
         msg = "the ring method needs the ring: fit_center(method='ring', k=4.0, width=1.5), in the k axes' units."
         raise ValueError(msg)
@@ -84,13 +124,22 @@ def find_center(
     guess = calibration.pixel_center(signal) or friedel_center(pattern, mask)
     ellipse = calibration.stored_ellipse(signal)
     geometry = DiffractionGeometry(pattern.shape, guess, scale, units, ellipse, mask)
-    return ring_center(pattern, geometry, k=k, width=width)
+    return _less_shift(signal, ring_center(pattern, geometry, k=k, width=width))
+
+
+def _less_shift(signal: BaseSignal, center: tuple[float, float]) -> tuple[float, float]:
+    """Center at the middle of the descan's extent, from that of the mean pattern."""
+    shifts = scan_shifts(signal)
+    if shifts is None:
+        return center
+    row, col = center - shifts.mean(axis=(0, 1))
+    return float(row), float(col)
 
 
 def find_ellipse(signal: BaseSignal, *, k: float, width: float, max_patterns: int) -> tuple[float, float]:
     """Axis ratio and angle of the ring in the mean pattern; see :func:`medrange.kernels.ellipse.ring_ellipse`."""
-    geometry = signal.geometry
-    return ring_ellipse(mean_pattern(signal, max_patterns=max_patterns), geometry, k=k, width=width)
+    pattern, geometry = aligned_mean(signal, max_patterns=max_patterns)
+    return ring_ellipse(pattern, geometry, k=k, width=width)
 
 
 def find_k_step(signal: BaseSignal, *, k: float, width: float, max_patterns: int) -> float:
@@ -101,8 +150,8 @@ def find_k_step(signal: BaseSignal, *, k: float, width: float, max_patterns: int
     ValueError
         If no ring is found, or its radius does not come to rest.
     """
-    geometry = signal.geometry
-    pattern = mean_pattern(signal, max_patterns=max_patterns)[None]
+    pattern, geometry = aligned_mean(signal, max_patterns=max_patterns)
+    pattern = pattern[None]
     for _ in range(_MAX_ROUNDS):
         band = PolarGrid.band(k, width, 1)
         # Half a pixel per ring: the ring of a polycrystal is a few pixels wide.

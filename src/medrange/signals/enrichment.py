@@ -55,6 +55,7 @@ def _row(found: dict, chance: dict[str, np.ndarray]) -> dict:
         "expected_count": float(count.mean()),
         "expected_count_std": float(count.std(ddof=1)) if count.size > 1 else float("nan"),
         "enrichment": _ratio(found["count"], count.mean()),
+        "enrichment_error": _ratio_error(found["count"], count),
         "p_value": _p_value(found["count"], count),
         "diameter_mean": found["diameter_mean"],
         "expected_diameter": float(chance["diameter_total"].sum() / n_chance) if n_chance else float("nan"),
@@ -115,6 +116,14 @@ def _ratio(value: float, expected: float) -> float:
     if expected > 0:
         return float(value / expected)
     return float("inf") if value > 0 else float("nan")
+
+
+def _ratio_error(value: float, drawn: np.ndarray) -> float:
+    """Standard error of ``value / mean(drawn)``: Poisson of the value (at least one), and of the drawn mean."""
+    expected = drawn.mean()
+    if not expected > 0:
+        return float("nan")
+    return float(np.hypot(np.sqrt(max(value, 1)), value / expected * drawn.std() / np.sqrt(drawn.size)) / expected)
 
 
 def _p_value(value: float, drawn: np.ndarray) -> float:

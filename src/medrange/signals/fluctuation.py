@@ -17,6 +17,7 @@ from dask.diagnostics import ProgressBar
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels import fluctuation as kernels
+from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import FrameFunction, Output, map_frames, shows_progress
 from medrange.signals.tables import with_units, write_table
 
@@ -133,7 +134,14 @@ def fluctuation_variance(
     kept = _kept_positions(scan_mask, data.shape[:-2])
     _check(method, gain, n_bootstrap, int(kept.sum()))
     first = np.asarray(data[np.unravel_index(np.flatnonzero(kept)[0], kept.shape)])
-    scan = _Scan(data, kept, first, geometry, grid)
+    shifts = scan_shifts(signal)
+    if shifts is not None and method == "variance_image":
+        msg = (
+            "method='variance_image' compares detector pixels from position to position, and this scan's center moves "
+            "(descan): a pixel does not stay at its k. Use 'annular_mean', 'ring_mean' or 'ring_ensemble'."
+        )
+        raise ValueError(msg)
+    scan = _Scan(data, kept, first, geometry, grid, shifts)
     measure = _of_image if method == "variance_image" else _of_rings
     raw, shot, resampled = measure(scan, method, gain, n_bootstrap, seed)
     missing = np.full(grid.n_k, np.nan)
@@ -153,22 +161,24 @@ def fluctuation_variance(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """Patterns, which of them count, the first of these, and the rings."""
+    """Patterns, which of them count, the first of these, the rings, and how far the center moves."""
 
     data: np.ndarray | da.Array
     kept: np.ndarray
     first: np.ndarray
     geometry: DiffractionGeometry
     grid: PolarGrid
+    shifts: np.ndarray | None = None
 
     def total(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
-        """Sum over the kept positions of what ``function`` sums over a block."""
+        """Sum over the kept positions of what ``function`` sums over a block; not for moving centers."""
         data = self.data if self.kept.all() else _without(self.data, self.kept)
         return _in_memory(map_frames(data, function, [Output(shape, np.float64, is_sum=True)], label=_LABEL)[0])
 
     def each(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
         """What ``function`` gives for each kept position, (n, ...)."""
-        result = map_frames(self.data, function, [Output(shape, np.float64)], label=_LABEL)[0]
+        output = Output(shape, np.float64)
+        result = map_frames(self.data, function, [output], label=_LABEL, shifts=self.shifts)[0]
         return _in_memory(result)[self.kept]
 
 
@@ -181,11 +191,14 @@ def _of_rings(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, se
     reference = kernels.ring_moments(scan.first[None], scan.geometry, scan.grid)[0, :, kernels.MEAN]
     function = partial(_terms, geometry=scan.geometry, grid=scan.grid, reference=reference, method=method)
     shape = (n_k, 3 if method == "ring_mean" else 4)
-    if not n_bootstrap:
+    # The shifts of the kept patterns alone are not at hand block by block: then every position is kept.
+    if not n_bootstrap and scan.shifts is None:
         terms = scan.total(partial(_summed, function=function), shape) / n
         return *kernels.ring_curves(terms, reference, n, method), None
     each = scan.each(function, shape)
     raw, shot = kernels.ring_curves(each.mean(axis=0), reference, n, method)
+    if not n_bootstrap:
+        return raw, shot, None
     means = kernels.resampled_means(each, n_bootstrap, seed)
     others, noises = kernels.ring_curves(means, reference, n, method)
     return raw, shot, others if gain is None else others - gain * noises
@@ -206,9 +219,16 @@ def _of_image(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, se
 
 
 def _terms(
-    frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, reference: np.ndarray, method: str
+    frames: np.ndarray,
+    shifts: np.ndarray | None = None,
+    *,
+    geometry: DiffractionGeometry,
+    grid: PolarGrid,
+    reference: np.ndarray,
+    method: str,
 ) -> tuple[np.ndarray]:
-    return (kernels.position_terms(kernels.ring_moments(frames, geometry, grid), reference, method),)
+    moments = kernels.ring_moments(frames, geometry, grid, shifts=shifts)
+    return (kernels.position_terms(moments, reference, method),)
 
 
 def _summed(frames: np.ndarray, function: FrameFunction) -> tuple[np.ndarray]:

@@ -110,7 +110,8 @@ class Hotspots:
         pandas.DataFrame
             One row per map: ``n``, ``count``; ``expected_count`` and ``expected_count_std``, mean and
             standard deviation over the realizations; ``enrichment``, count over expected (infinite where
-            chance gives none); ``p_value``, ``(1 + #{null >= data})/(1 + realizations)``;
+            chance gives none) and ``enrichment_error``, its counting error; ``p_value``,
+            ``(1 + #{null >= data})/(1 + realizations)``;
             ``diameter_mean``, ``expected_diameter`` (nm) and ``diameter_p_value``; ``size_resolved``,
             whether that is below 0.05; ``area_fraction``, ``expected_area_fraction`` and ``area_p_value``;
             ``volume_fraction``, ``expected_volume_fraction`` and ``volume_enrichment``. Where order is

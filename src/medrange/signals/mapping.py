@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 # Frames per task of the eager path: long enough to hide the call, short enough to share out evenly.
 _EAGER_BYTES = 32 * 2**20
+# With shifts as many times that.
+_SHIFTED = 8
 # A bar appears only on work that lasts.
 _BAR_DELAY = 2.0
 
@@ -34,11 +36,16 @@ class Output:
     is_sum: bool = False
 
 
-FrameFunction = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+FrameFunction = Callable[..., tuple[np.ndarray, ...]]
 
 
 def map_frames(
-    data: np.ndarray | da.Array, function: FrameFunction, outputs: Sequence[Output], *, label: str = ""
+    data: np.ndarray | da.Array,
+    function: FrameFunction,
+    outputs: Sequence[Output],
+    *,
+    label: str = "",
+    shifts: np.ndarray | None = None,
 ) -> list[np.ndarray | da.Array]:
     """Apply ``function`` to all patterns of ``data`` (..., rows, cols), reading each once.
 
@@ -53,6 +60,9 @@ def map_frames(
         What the function returns.
     label : str
         Text of the progress bar of the eager path.
+    shifts : numpy.ndarray, optional
+        Scan shape + (2,): how far each pattern's center is shifted. The function is then called with the
+        shifts (n, 2) of its patterns too.
 
     Returns
     -------
@@ -60,21 +70,28 @@ def map_frames(
         One array per output: scan shape + shape, or shape for a sum; lazy for lazy data.
     """
     if isinstance(data, da.Array):
-        return _map_lazy(_whole_patterns(data), function, outputs)
-    return _map_eager(data, function, outputs, label)
+        return _map_lazy(_whole_patterns(data), function, outputs, shifts)
+    return _map_eager(data, function, outputs, label, shifts)
 
 
-def _map_eager(data: np.ndarray, function: FrameFunction, outputs: Sequence[Output], label: str) -> list[np.ndarray]:
+def _map_eager(
+    data: np.ndarray, function: FrameFunction, outputs: Sequence[Output], label: str, shifts: np.ndarray | None
+) -> list[np.ndarray]:
     scan_shape = data.shape[:-2]
     frames = data.reshape(-1, *data.shape[-2:])
     size = max(64, _EAGER_BYTES // max(1, frames[:1].nbytes))
+    if shifts is not None:
+        # Patterns are sorted by their sub-pixel center: more at a time leave fewer lanes empty.
+        size = max(size, min(_SHIFTED * size, -(-len(frames) // _n_workers())))
+        shifts = shifts.reshape(-1, 2)
     starts = range(0, len(frames), size)
     results = [
         np.zeros(o.shape, np.float64) if o.is_sum else np.empty((len(frames), *o.shape), o.dtype) for o in outputs
     ]
 
     def run(start: int) -> tuple[int, tuple[np.ndarray, ...]]:
-        return start, function(frames[start : start + size])
+        own = slice(start, start + size)
+        return start, function(frames[own]) if shifts is None else function(frames[own], shifts[own])
 
     with (
         ThreadPoolExecutor(_n_workers()) as pool,
@@ -114,10 +131,17 @@ def _whole_patterns(data: da.Array) -> da.Array:
     return data.rechunk({data.ndim - 2: -1, data.ndim - 1: -1})
 
 
-def _block(block: np.ndarray, *, function: FrameFunction, outputs: tuple[Output, ...]) -> np.ndarray:
+def _block(
+    block: np.ndarray,
+    shifts: np.ndarray | None = None,
+    *,
+    function: FrameFunction,
+    outputs: tuple[Output, ...],
+) -> np.ndarray:
     """All outputs of one chunk, as one object in an array with a single element per chunk."""
     scan_shape = block.shape[:-2]
-    parts = function(block.reshape(-1, *block.shape[-2:]))
+    frames = block.reshape(-1, *block.shape[-2:])
+    parts = function(frames) if shifts is None else function(frames, shifts.reshape(-1, 2))
     shaped = tuple(
         part if output.is_sum else part.reshape(scan_shape + output.shape)
         for part, output in zip(parts, outputs, strict=True)
@@ -135,15 +159,20 @@ def _pick_sum(cell: np.ndarray, *, index: int) -> np.ndarray:
     return cell.flat[0][index][(None,) * cell.ndim]
 
 
-def _map_lazy(data: da.Array, function: FrameFunction, outputs: Sequence[Output]) -> list[da.Array]:
+def _map_lazy(
+    data: da.Array, function: FrameFunction, outputs: Sequence[Output], shifts: np.ndarray | None
+) -> list[da.Array]:
     n_scan = data.ndim - 2
     if n_scan == 0:
-        lazy = _map_lazy(data[None], function, outputs)
+        lazy = _map_lazy(data[None], function, outputs, None if shifts is None else shifts[None])
         return [array if output.is_sum else array[0] for array, output in zip(lazy, outputs, strict=True)]
     ones = tuple((1,) * len(axis) for axis in data.chunks[:-2])
+    # Chunks that match block by block: one more axis stands where the patterns have their rows.
+    beside = [] if shifts is None else [da.from_array(shifts[..., None, :], chunks=(*data.chunks[:-2], 1, 2))]
     cells = da.map_blocks(
         _block,
         data,
+        *beside,
         function=function,
         outputs=tuple(outputs),
         dtype=object,

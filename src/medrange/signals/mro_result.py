@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
 from dask.diagnostics import ProgressBar
+from hyperspy.io import load as load_signal
 from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
-from medrange.geometry import PolarGrid
-from medrange.kernels.noise import noise_factors
+from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_type
+from medrange.kernels.shifted_noise import floor_factors
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
+from medrange.signals.counting import record_rings
+from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import Output, map_frames, shows_progress
-from medrange.signals.null import MRONull, null_maps, record_means, record_ring, simulate_null
+from medrange.signals.null import MRONull, check_match, null_maps, simulate_null
 from medrange.signals.order_map import LazyOrderMap, OrderMap
 from medrange.signals.profiles import LazyRadialProfile, RadialProfile
+from medrange.signals.ring_record import record_means, record_ring
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
@@ -105,12 +110,13 @@ class MROResult:
         beam_energy: float | None = None,
         n_realizations: int = 20,
         scan_mask: np.ndarray | None = None,
+        match: Literal["parity", "order"] = "parity",
     ) -> MRONull:
         """V2D and P_n of the same random objects, fitted to P_n; see :meth:`OrderMap.null`.
 
         Parameters
         ----------
-        seed, convergence_angle, beam_energy, n_realizations, scan_mask
+        seed, convergence_angle, beam_energy, n_realizations, scan_mask, match
             As in :meth:`OrderMap.null`.
 
         Returns
@@ -119,7 +125,8 @@ class MROResult:
             ``.variance`` and ``.power``, each for the :meth:`Hotspots.enrichment` of its own map.
         """
         self._require_computed("null")
-        statistics, parameters = simulate_null(
+        check_match(match)
+        simulated = simulate_null(
             self.power,
             seed,
             convergence_angle=convergence_angle,
@@ -128,7 +135,7 @@ class MROResult:
             profile=None,
             scan_mask=scan_mask,
         )
-        pair = (null_maps(order_map, statistics, parameters) for order_map in (self.variance, self.power))
+        pair = (null_maps(order_map, simulated, match) for order_map in (self.variance, self.power))
         return MRONull(*pair)
 
     def summary(self) -> pd.DataFrame:
@@ -164,20 +171,44 @@ class MROResult:
         list of Path
             The files, each of which ``hyperspy.api.load`` opens as its own class.
         """
-        path = Path(path)
-        ending = path.suffix or ".zspy"
-        if ending not in (".zspy", ".hspy"):
-            msg = f"cannot save to {path.name!r}: the ending must be .zspy or .hspy."
-            raise ValueError(msg)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        targets = []
+        targets = _files(path, self.signals)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             # RosettaSciIO's writer on zarr 2; nothing a user can do.
             warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
-            for name, signal in self.signals.items():
-                targets.append(path.with_name(f"{path.stem}_{name}{ending}"))
-                signal.save(targets[-1], overwrite=overwrite)
+            for target, signal in zip(targets, self.signals.values(), strict=True):
+                signal.save(target, overwrite=overwrite)
         return targets
+
+    @classmethod
+    def load(cls, path: str | Path) -> MROResult:
+        """Load into memory what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            As given to ``save``: ``NAME.zspy`` or ``NAME.hspy``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file that every result has is not there.
+        """
+        optional = ("profile", "spectrum", "variance_noise", "power_noise")
+        names = [field.name for field in fields(cls) if field.name != "parameters"]
+        files = dict(zip(names, _files(path, names), strict=True))
+        missing = [file.name for name, file in files.items() if name not in optional and not file.exists()]
+        if missing:
+            msg = f"{Path(path).parent} has no {', '.join(missing)}; give the path that MROResult.save was given."
+            raise FileNotFoundError(msg)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
+            signals = {name: load_signal(file) if file.exists() else None for name, file in files.items()}
+        node = signals["power"].metadata.Medrange
+        asked = node.Provenance.parameters.as_dictionary()
+        asked |= {"orders": [int(n) for n in asked["orders"]]}
+        units = DiffractionGeometry.from_json(node.Ring.geometry).k_units
+        return cls(**signals, parameters=asked | {"k_units": units})
 
     def plot(self) -> Any:
         """Figure of V2D and all order maps; returns the axes."""
@@ -199,6 +230,16 @@ class MROResult:
             raise ValueError(msg)
 
 
+def _files(path: str | Path, names: Iterable[str]) -> list[Path]:
+    """``NAME_variance.zspy`` and so on beside ``NAME.zspy``."""
+    path = Path(path)
+    ending = path.suffix or ".zspy"
+    if ending not in (".zspy", ".hspy"):
+        msg = f"{path.name!r}: the ending must be .zspy or .hspy."
+        raise ValueError(msg)
+    return [path.with_name(f"{path.stem}_{name}{ending}") for name in names]
+
+
 class _Silent:
     """A progress bar that shows nothing."""
 
@@ -216,6 +257,12 @@ def _mean_over_scan(values: np.ndarray | da.Array) -> np.ndarray | da.Array:
     return np.where(measured, values, 0).sum(axis=(0, 1), dtype=np.float64) / np.where(count > 0, count, np.nan)
 
 
+def _floors(factors: tuple[np.ndarray, np.ndarray], gain: float, ring_mean: np.ndarray | da.Array) -> list:
+    """Shot noise of V2D and of P_n; a dark ring has none that could be told."""
+    ratio = gain / np.where(ring_mean > 0, ring_mean, np.nan)
+    return [factor * ratio for factor in factors]
+
+
 def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parameters: dict[str, Any]) -> MROResult:
     """Analyze in one pass the ring ``band``, position by position, and unless None all ``rings``.
 
@@ -230,7 +277,8 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         table = Output((rings.n_k, n_max), np.float64, is_sum=True)
         outputs += [Output((rings.n_k,), dtype), table, table]
     function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max, gain=gain)
-    statistics, *others = map_frames(signal.data, function, outputs, label="medium-range order")
+    shifts = scan_shifts(signal)
+    statistics, *others = map_frames(signal.data, function, outputs, label="medium-range order", shifts=shifts)
 
     def made(classes: tuple[type, type], data: np.ndarray | da.Array, axes: list[dict], quantity: str) -> BaseSignal:
         return build(
@@ -253,6 +301,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         mean = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
         classes = (RadialProfile, LazyRadialProfile)
         profile = made(classes, profiles, [*scan_axes(signal, navigate=True), k_axis], "intensity")
+        record_rings(profile, signal, rings)
         spectrum = made((Signal2D, LazySignal2D), mean, [k_axis, n_axis], "mean P_n(k)")
     maps, axes = (OrderMap, LazyOrderMap), map_axes(signal)
     all_orders = uniform_axis("n", np.arange(1, band.n_phi // 2 + 1), "", navigate=False)
@@ -260,11 +309,10 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
     ring_mean = statistics[..., RING_MEAN]
     variance_noise = power_noise = None
     if gain is not None:
-        factors = noise_factors(geometry, band)
-        ratio = gain / ring_mean
-        floors = factors.power[0, [n - 1 for n in orders], None, None].astype(dtype) * ratio
-        variance_noise = made(maps, factors.variance[0].astype(dtype) * ratio, axes, "expected shot noise of V2D")
-        power_noise = made(maps, floors, [order_axis(orders), *axes], "expected shot noise of P_n")
+        of_variance, of_power = _floors(floor_factors(geometry, band, shifts, dtype), gain, ring_mean)
+        variance_noise = made(maps, of_variance, axes, "expected shot noise of V2D")
+        of_orders = of_power[[n - 1 for n in orders]]
+        power_noise = made(maps, of_orders, [order_axis(orders), *axes], "expected shot noise of P_n")
     result = MROResult(
         variance=made(maps, statistics[..., VARIANCE], axes, "V2D"),
         power=made(maps, power, [order_axis(orders), *axes], "P_n"),

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
 from hyperspy.signal import BaseSignal
-from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
+from hyperspy.signals import LazySignal2D, Signal2D
 
-from medrange.geometry import DiffractionGeometry, PolarGrid
-from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_type
-from medrange.kernels.virtual import circular_aperture
-from medrange.signals import blocks, calibration
+from medrange.geometry import Descan, DiffractionGeometry, PolarGrid
+from medrange.kernels.rings import FIRST_POWER, VARIANCE
+from medrange.signals import blocks, calibration, polar_maps
 from medrange.signals.bad_pixels import find_bad_pixels
-from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
+from medrange.signals.building import build, map_axes, order_axis, uniform_axis
 from medrange.signals.centering import find_center, find_ellipse, find_k_step
+from medrange.signals.descan import scan_shifts, write_descan, write_rotation
+from medrange.signals.descan_fit import fit_descan
 from medrange.signals.fluctuation import FluctuationVariance, fluctuation_variance
 from medrange.signals.grids import all_rings, open_band
-from medrange.signals.mapping import Output, map_frames
 from medrange.signals.mro_result import MROResult, analyze
-from medrange.signals.null import record_ring
 from medrange.signals.order_map import LazyOrderMap, OrderMap
-from medrange.signals.polar import LazyPolarNanodiffraction, PolarNanodiffraction, checked_orders
-from medrange.signals.profiles import LazyRadialProfile, RadialProfile
+from medrange.signals.polar import PolarNanodiffraction, checked_orders
+from medrange.signals.profiles import RadialProfile
 from medrange.signals.quality import QualityReport, quality_report
+from medrange.signals.ring_record import record_ring
 from medrange.signals.strain import RingStrain, analyze_strain
 
-_MAPS, _IMAGES = (OrderMap, LazyOrderMap), (Signal2D, LazySignal2D)
+_MAPS = (OrderMap, LazyOrderMap)
 
 
 class Nanodiffraction(Signal2D):
@@ -57,8 +56,9 @@ class Nanodiffraction(Signal2D):
         k_units: str = "1/nm",
         beam_energy: float | None = None,
         convergence_angle: float | None = None,
+        scan_rotation_deg: float | None = None,
     ) -> None:
-        """Set the scan step, the size of a detector pixel in k = 1/d, and the beam; in place.
+        """Set the scan step, the size of a detector pixel in k = 1/d, the beam and the scan rotation; in place.
 
         Parameters
         ----------
@@ -74,6 +74,10 @@ class Nanodiffraction(Signal2D):
             In kV.
         convergence_angle : float, optional
             Half-angle of the probe, mrad: what a null model needs.
+        scan_rotation_deg : float, optional
+            Angle in degrees from directions of the detector to those of the scan: what lies at azimuth phi of the
+            pattern (from +kx towards +ky) points along phi + rotation in the scan (from +x towards +y). It is
+            used only where a method is asked for the scan's axes.
 
         Raises
         ------
@@ -84,14 +88,25 @@ class Nanodiffraction(Signal2D):
         if k_step is not None:
             calibration.write_k_scale(self, k_step, k_units)
         calibration.write_beam(self, beam_energy, convergence_angle)
+        if scan_rotation_deg is not None:
+            write_rotation(self, np.deg2rad(scan_rotation_deg))
 
     @property
     def geometry(self) -> DiffractionGeometry:
-        """Center, scale, ellipse and mask of the patterns; refused while k or the center is unknown."""
+        """Center, scale, ellipse, mask and descan of the patterns; refused while k or the center is unknown."""
         return calibration.geometry_of(self)
 
+    @property
+    def centers(self) -> np.ndarray:
+        """Row and column of the center at every position, scan shape + (2,), in pixels: what the methods use."""
+        shifts = scan_shifts(self)
+        return self.geometry.center + (np.zeros((*self.data.shape[:-2], 2)) if shifts is None else shifts)
+
     def set_center(self, center: tuple[float, float]) -> None:
-        """Put k = 0 at ``center``: (row, col) in pixels, 0-based, an integer being a pixel's center."""
+        """Put k = 0 at ``center``: (row, col) in pixels, 0-based, an integer being a pixel's center.
+
+        With a descan it is the center at the middle of the descan's extent.
+        """
         calibration.write_center(self, center)
 
     def fit_center(
@@ -117,6 +132,45 @@ class Nanodiffraction(Signal2D):
         center = find_center(self, method, k=k, width=width, max_patterns=max_patterns)
         calibration.write_center(self, center)
         return center
+
+    def fit_descan(
+        self,
+        degree: Literal[1, 2] = 1,
+        method: Literal["direct_beam", "ring"] = "direct_beam",
+        *,
+        k: float | None = None,
+        width: float | None = None,
+        centers: np.ndarray | None = None,
+    ) -> Descan:
+        """Find how the center moves over the scan, set it and the center, and return it.
+
+        Every method then takes each pattern from its own center. Patterns are not shifted, let alone interpolated:
+        the weights of their pixels are.
+
+        Parameters
+        ----------
+        degree : int
+            1 for a plane over the scan, 2 for a quadratic.
+        method : str
+            ``"direct_beam"``: centroid of the direct beam of every pattern. ``"ring"``: the amorphous ring in the
+            mean patterns of up to 8 x 8 parts of the scan, for a beam that is blocked or saturated; needs
+            calibrated k axes, ``k`` and ``width``. Centers that are far off are left out.
+        k, width : float, optional
+            Radius and full width of the annulus that holds the ring.
+        centers : numpy.ndarray, optional
+            Scan shape + (2,): centers found elsewhere, row and column in pixels, NaN where unknown.
+
+        Returns
+        -------
+        Descan
+            Its ``residual`` is the centers' distance from it, root mean square in pixels; above 0.25 a warning
+            is given.
+        """
+        return fit_descan(self, degree, method, k=k, width=width, centers=centers)
+
+    def set_descan(self, descan: Descan | None) -> None:
+        """Take over how the center moves over the scan, about the center set; None = not at all."""
+        write_descan(self, descan)
 
     def set_mask(self, mask: np.ndarray | None) -> None:
         """Exclude detector pixels: a boolean array of the detector's shape, True = excluded; None = none."""
@@ -152,11 +206,18 @@ class Nanodiffraction(Signal2D):
         """
         return find_bad_pixels(self, threshold=threshold, max_patterns=max_patterns)
 
-    def ring_strain(self, k: float, width: float, *, n_phi: int = 36, reference: float | None = None) -> RingStrain:
+    def ring_strain(
+        self,
+        k: float,
+        width: float,
+        *,
+        n_phi: int = 36,
+        reference: float | None = None,
+        frame: Literal["detector", "scan"] = "detector",
+    ) -> RingStrain:
         """Strain tensor from the ring's radius, ``k0 (1 - exx cos^2 - eyy sin^2 - 2 exy sin cos)`` of phi.
 
-        Positive is stretched; x is +kx, y is +ky (down) of the detector, not turned to the scan. Shifts of
-        the center, well below the ring's width, are dropped. See [Kang2023]_.
+        Positive is stretched. Shifts of the center, well below the ring's width, are dropped. See [Kang2023]_.
 
         Parameters
         ----------
@@ -166,32 +227,24 @@ class Nanodiffraction(Signal2D):
             Number of azimuths.
         reference : float, optional
             Radius k0 of the unstrained ring; without it the scan's mean pattern has no strain.
+        frame : str
+            Axes of the tensor. ``"detector"``: x is +kx, y is +ky (down). ``"scan"``: those of the scan, by the
+            rotation set with :meth:`calibrate`.
         """
-        return analyze_strain(self, k=k, width=width, n_phi=n_phi, reference=reference)
+        return analyze_strain(self, k=k, width=width, n_phi=n_phi, reference=reference, frame=frame)
 
     def virtual_dark_field(self, k: float, phi: float, radius: float) -> Signal2D:
         """Image of the mean intensity in a circular aperture at (k, phi), phi in radians from +kx to +ky."""
-        weights = circular_aperture(self.geometry, k=k, phi=phi, radius=radius)
-        function = partial(blocks.aperture_means, weights=weights)
-        (data,) = map_frames(self.data, function, [Output((), self._dtype)], label="virtual dark field")
-        parameters = {"k": k, "phi": phi, "radius": radius}
-        return self._map(_IMAGES, data, "virtual_dark_field", parameters, "virtual dark field")
+        return polar_maps.virtual_dark_field(self, k, phi, radius)
 
     def annular_dark_field(self, k: float, width: float) -> Signal2D:
         """Image of the mean intensity in the annulus of radius k and full width ``width``."""
-        profile = self._radial(self._band(k, width, 1))
-        parameters = {"k": k, "width": width}
-        return self._map(_IMAGES, profile[..., 0], "annular_dark_field", parameters, "annular dark field")
+        return polar_maps.annular_dark_field(self, self._band(k, width, 1), {"k": k, "width": width})
 
     def dark_field_series(self, k: float, width: float, *, n_phi: int = 36) -> Signal2D:
         """Dark-field images of ``n_phi`` azimuthal bins of a ring, (phi | y, x); their variance is V2D."""
-        grid = self._band(k, width, n_phi)
-        function = partial(blocks.dark_fields, geometry=self.geometry, grid=grid)
-        (data,) = map_frames(self.data, function, [Output((n_phi,), self._dtype)], label="dark fields")
-        data = np.moveaxis(data, -1, 0)
-        phi = uniform_axis("phi", grid.phi, "rad", navigate=True)
         parameters = {"k": k, "width": width, "n_phi": n_phi}
-        return self._map(_IMAGES, data, "dark_field_series", parameters, "dark field", [phi])
+        return polar_maps.dark_field_series(self, self._band(k, width, n_phi), parameters)
 
     def variance_map(
         self,
@@ -225,7 +278,7 @@ class Nanodiffraction(Signal2D):
         statistics = self._ring_maps(band, gain)[..., 0, :]
         parameters = {"k": k, "width": width, "n_phi": n_phi, "shot_noise": shot_noise, "gain": gain}
         result = self._map(_MAPS, statistics[..., VARIANCE], "variance_map", parameters, "V2D")
-        return record_ring(result, self, band, gain, ring_mean=statistics[..., RING_MEAN])
+        return record_ring(result, self, band, gain, statistics=statistics)
 
     def angular_power_map(
         self,
@@ -276,7 +329,7 @@ class Nanodiffraction(Signal2D):
         if k_resolved:
             return self._map(_MAPS, data, "angular_power_map", parameters, "P_n", axes)
         result = self._map(_MAPS, data[0], "angular_power_map", parameters, "P_n", axes[1:])
-        return record_ring(result, self, band, gain, ring_mean=statistics[..., 0, RING_MEAN])
+        return record_ring(result, self, band, gain, statistics=statistics[..., 0, :])
 
     def angular_correlation(self, k: float, width: float, *, n_phi: int = 36, k_resolved: bool = False) -> BaseSignal:
         """Angular correlation ``C(dphi) = (<I(phi) I(phi + dphi)> - <I>^2)/<I>^2`` at every position.
@@ -291,23 +344,8 @@ class Nanodiffraction(Signal2D):
         """
         band = self._band(k, width, n_phi)
         n_k = max(1, round(width / self.geometry.k_step)) if k_resolved else 1
-        grid = PolarGrid(band.k_min, band.k_max, n_k, n_phi)
-        function = partial(blocks.correlations, geometry=self.geometry, grid=grid, dtype=self._dtype)
-        (data,) = map_frames(self.data, function, [Output((n_k, n_phi), self._dtype)], label="angular correlation")
-        axes = [uniform_axis("dphi", grid.lags, "rad", navigate=False)]
-        if k_resolved:
-            axes.insert(0, uniform_axis("k", grid.k, self.geometry.k_units, navigate=False))
-        else:
-            data = data[..., 0, :]
-        return build(
-            _IMAGES if k_resolved else (Signal1D, LazySignal1D),
-            data,
-            [*scan_axes(self, navigate=True), *axes],
-            source=self,
-            operation="angular_correlation",
-            parameters={"k": k, "width": width, "n_phi": n_phi, "k_resolved": k_resolved},
-            quantity="angular correlation",
-        )
+        parameters = {"k": k, "width": width, "n_phi": n_phi, "k_resolved": k_resolved}
+        return polar_maps.angular_correlation(self, PolarGrid(band.k_min, band.k_max, n_k, n_phi), parameters)
 
     def radial_profile(self, *, k_step: float | None = None, k_max: float | None = None) -> RadialProfile:
         """Azimuthal mean intensity I(k) at every position, (y, x | k), by exact pixel areas.
@@ -317,17 +355,7 @@ class Nanodiffraction(Signal2D):
         k_step, k_max : float, optional
             Width of a ring (a detector pixel) and end of the last one (the largest full circle).
         """
-        grid = self._rings(1, k_step, k_max)
-        k_axis = uniform_axis("k", grid.k, self.geometry.k_units, navigate=False)
-        return build(
-            (RadialProfile, LazyRadialProfile),
-            self._radial(grid),
-            [*scan_axes(self, navigate=True), k_axis],
-            source=self,
-            operation="radial_profile",
-            parameters={"k_step": grid.k_step, "k_max": grid.k_max},
-            quantity="intensity",
-        )
+        return polar_maps.radial_profile(self, self._rings(1, k_step, k_max))
 
     def fluctuation_variance(
         self,
@@ -393,22 +421,7 @@ class Nanodiffraction(Signal2D):
         k_step, k_max : float, optional
             Width of a ring (a detector pixel) and end of the last one (the largest full circle).
         """
-        grid = self._rings(n_phi, k_step, k_max)
-        function = partial(blocks.polar_patterns, geometry=self.geometry, grid=grid)
-        (data,) = map_frames(self.data, function, [Output((n_phi, grid.n_k), self._dtype)], label="polar")
-        polar_axes = [
-            uniform_axis("phi", grid.phi, "rad", navigate=False),
-            uniform_axis("k", grid.k, self.geometry.k_units, navigate=False),
-        ]
-        return build(
-            (PolarNanodiffraction, LazyPolarNanodiffraction),
-            data,
-            [*scan_axes(self, navigate=True), *polar_axes],
-            source=self,
-            operation="to_polar",
-            parameters={"n_phi": n_phi, "k_step": grid.k_step, "k_max": grid.k_max},
-            quantity="intensity",
-        )
+        return polar_maps.to_polar(self, self._rings(n_phi, k_step, k_max))
 
     def medium_range_order(
         self,
@@ -450,24 +463,15 @@ class Nanodiffraction(Signal2D):
         """
         return quality_report(self, k, width, gain=gain)
 
-    @property
-    def _dtype(self) -> type:
-        return working_type(self.data.dtype)
-
     def _band(self, k: float, width: float, n_phi: int) -> PolarGrid:
         return open_band(self.geometry, k, width, n_phi)
 
     def _rings(self, n_phi: int, k_step: float | None, k_max: float | None) -> PolarGrid:
-        return all_rings(self.geometry, n_phi, k_step, k_max)
-
-    def _radial(self, grid: PolarGrid) -> np.ndarray:
-        function = partial(blocks.radial_means, geometry=self.geometry, grid=grid)
-        return map_frames(self.data, function, [Output((grid.n_k,), self._dtype)], label="radial profile")[0]
+        return all_rings(self.geometry, n_phi, k_step, k_max, scan_shifts(self))
 
     def _ring_maps(self, grid: PolarGrid, gain: float | None) -> np.ndarray:
-        function = partial(blocks.ring_maps, geometry=self.geometry, grid=grid, gain=gain)
-        output = Output((grid.n_k, FIRST_POWER + grid.n_phi // 2), self._dtype)
-        return map_frames(self.data, function, [output], label="ring statistics")[0]
+        shape = (grid.n_k, FIRST_POWER + grid.n_phi // 2)
+        return polar_maps.map_patterns(self, blocks.ring_maps, shape, "ring statistics", grid=grid, gain=gain)
 
     def _map(
         self,

@@ -1,17 +1,16 @@
-"""Order maps of a random object: what a scan without order would give.
-
-What a map needs for it (ring, geometry, dose, mean pattern) is recorded in ``metadata.Medrange.Ring`` when the
-map is made, so that a map that was saved and loaded still has its null.
-"""
+"""Order maps of a random object: what a scan without order would give."""
 
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from dask.system import CPU_COUNT
+from tqdm import tqdm
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.noise import noise_factors, remove_shot_noise
@@ -19,6 +18,7 @@ from medrange.kernels.null import (
     RandomScan,
     fit_contrast,
     friedel_breaking,
+    match_medians,
     null_rings,
     object_spectrum,
     odd_even_ratio,
@@ -26,6 +26,8 @@ from medrange.kernels.null import (
 )
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.rings import FIRST_POWER, VARIANCE
+from medrange.signals.mapping import shows_progress
+from medrange.signals.ring_record import mean_intensity, record_means, ring_of
 from medrange.signals.tables import with_units
 from medrange.units import electron_wavelength, unit_factor
 
@@ -34,10 +36,18 @@ if TYPE_CHECKING:
 
     from medrange.signals.order_map import OrderMap
 
-_NODE = "Medrange.Ring"
 _TEM = "Acquisition_instrument.TEM"
 # Realizations behind the fit of the contrast; each holds it to some 7 % per order.
 _FIT_REALIZATIONS = 4
+# Realizations at once: each holds (positions x n_phi) float64 and some blocks.
+_THREADS = 4
+# The bulk of an order is not that of a random object beyond so many standard deviations and this much: real
+# glasses are up to 10 % off.
+_UNLIKE, _UNLIKE_LEAST = 4.0, 0.2
+# Fewer realizations do not know their standard deviation.
+_TELLING = 10
+# A bar appears only on work that lasts.
+_BAR_DELAY = 2.0
 # A coherent random object this much too weak is worth a word.
 _CONTRAST_LIMIT = 1.2
 
@@ -56,16 +66,20 @@ class NullMaps:
         What each map is: the orders n, or ``("map",)`` for V2D.
     parameters : dict
         ``seed``, ``n_realizations``; ``convergence_angle`` (mrad), ``beam_energy`` (kV); ``contrast`` and
-        ``beta`` as fitted; ``spectrum`` of the object, ``"profile"`` (from the mean pattern) or ``"white"``;
+        ``beta`` as fitted; ``match``; ``spectrum`` of the object, ``"profile"`` (from the mean pattern) or ``"white"``;
         ``gain`` of the counting noise (None: left out) and ``shot_noise_subtracted``.
     source : OrderMap
         The maps that were modeled.
+    strength : numpy.ndarray
+        Shape (realization, n): median of the data's map over that of each random map as it was drawn; about 1
+        where the bulk of an order is as strong as in a random object of the fitted contrast.
     """
 
     maps: np.ndarray
     orders: tuple[int | str, ...]
     parameters: dict[str, Any]
     source: OrderMap
+    strength: np.ndarray
 
     def __repr__(self) -> str:
         p = self.parameters
@@ -84,11 +98,18 @@ class NullMaps:
         return result
 
     def typical(self) -> pd.DataFrame:
-        """Median of each map and of its null: ``n``, ``median``, ``expected_median``, ``ratio``."""
-        images, _ = self.source._stack()
-        median = np.nanmedian(images, axis=(1, 2))
-        expected = np.nanmedian(self.maps, axis=(0, 2, 3)).astype(float)
-        table = {"n": list(self.orders), "median": median, "expected_median": expected, "ratio": median / expected}
+        """Bulk strength of each order over that of a random object of the fitted contrast.
+
+        Hotspots stand out from the bulk of a map and say nothing about it; this does.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``n``; ``ratio``, the median of the data's map over that of a random object (the median over
+            realizations); ``ratio_std``, by how much random objects differ among each other.
+        """
+        spread = self.strength.std(axis=0, ddof=1) if len(self.strength) > 1 else np.full(len(self.orders), np.nan)
+        table = {"n": list(self.orders), "ratio": np.median(self.strength, axis=0), "ratio_std": spread}
         return with_units(pd.DataFrame(table), {})
 
 
@@ -104,62 +125,6 @@ class MRONull:
 
     variance: NullMaps
     power: NullMaps
-
-
-def record_ring(
-    order_map: OrderMap, signal: BaseSignal, band: PolarGrid, gain: float | None, *, ring_mean: Any = None
-) -> OrderMap:
-    """Record in a map the ring it was made from; the same map, for a chain of calls.
-
-    Parameters
-    ----------
-    order_map : OrderMap
-        V2D or P_n.
-    signal : Nanodiffraction
-        The patterns: geometry, and whether they are integer counts, whose gain is 1.
-    band : PolarGrid
-        One ring.
-    gain : float or None
-        With which shot noise was subtracted.
-    ring_mean : array or signal, optional
-        Mean intensity of the ring over the scan.
-    """
-    node = {
-        "k": (band.k_min + band.k_max) / 2,
-        "width": band.k_max - band.k_min,
-        "n_phi": band.n_phi,
-        "geometry": signal.geometry.to_json(),
-        "shot_noise_subtracted": gain is not None,
-    }
-    if gain is not None or signal.data.dtype.kind in "iu":
-        node["gain"] = 1.0 if gain is None else float(gain)
-    order_map.metadata.add_dictionary({"Medrange": {"Ring": node}})
-    record_means(order_map, ring_mean=ring_mean)
-    return order_map
-
-
-def record_means(order_map: BaseSignal, **means: Any) -> None:
-    """Record scan averages in a map, in place; what is lazy or None is left out.
-
-    Parameters
-    ----------
-    order_map : OrderMap
-        With a ring recorded.
-    **means
-        ``ring_mean`` (image), ``profile`` (RadialProfile), ``band_spectrum`` (Signal1D, n = 1, 2, ...).
-    """
-    for name, value in means.items():
-        data = getattr(value, "data", value)
-        if data is None or hasattr(data, "dask"):
-            continue
-        if name == "ring_mean":
-            order_map.metadata.set_item(f"{_NODE}.ring_mean", float(np.nanmean(data)))
-        elif name == "band_spectrum":
-            order_map.metadata.set_item(f"{_NODE}.band_spectrum", np.asarray(data, dtype=float))
-        else:
-            mean = np.nanmean(np.asarray(data, dtype=float).reshape(-1, data.shape[-1]), axis=0)
-            order_map.metadata.set_item(f"{_NODE}.profile", mean)
-            order_map.metadata.set_item(f"{_NODE}.profile_k", np.asarray(value.axes_manager["k"].axis, dtype=float))
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +165,28 @@ class _Model:
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class SimulatedStatistics:
+    """Ring statistics of random objects, from which the null of V2D and of P_n is picked.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        Shape (realization, y, x, 3 + n_phi // 2), float32: mean, mean, V2D, P_1, P_2, ...
+    floor : numpy.ndarray
+        Shape (1 + n_phi // 2,): expected noise of V2D, P_1, ... that was subtracted; 0 where none was.
+    kept : numpy.ndarray of bool
+        Shape (y, x): positions the model was fitted to.
+    parameters : dict
+        Those of :class:`NullMaps`.
+    """
+
+    values: np.ndarray
+    floor: np.ndarray
+    kept: np.ndarray
+    parameters: dict[str, Any]
+
+
 def simulate_null(
     order_map: OrderMap,
     seed: int | np.random.Generator,
@@ -209,24 +196,19 @@ def simulate_null(
     n_realizations: int,
     profile: BaseSignal | None,
     scan_mask: np.ndarray | None,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Ring statistics of random objects fitted to a map; see :meth:`OrderMap.null`.
-
-    Returns
-    -------
-    statistics : numpy.ndarray
-        Shape (realization, y, x, 3 + n_phi // 2), float32: mean, mean, V2D, P_1, P_2, ...
-    parameters : dict
-        Those of :class:`NullMaps`.
-    """
+) -> SimulatedStatistics:
+    """Ring statistics of random objects fitted to a map; see :meth:`OrderMap.null`."""
     if n_realizations < 1:
         msg = f"n_realizations is {n_realizations!r}; at least 1 is needed, 20 is usual."
         raise ValueError(msg)
-    node = _ring_of(order_map)
+    node = ring_of(order_map)
     if profile is not None:
+        if profile._lazy:
+            profile = profile.deepcopy()
+            profile.compute(show_progressbar=False)
         copy = order_map._deepcopy_with_new_data(order_map.data)
         record_means(copy, profile=profile)
-        node = _ring_of(copy)
+        node = ring_of(copy)
     instrument = {
         "convergence_angle": _instrument(order_map, "convergence_angle", convergence_angle, "mrad", 1.15),
         "beam_energy": _instrument(order_map, "beam_energy", beam_energy, "kV", 300.0),
@@ -245,9 +227,6 @@ def simulate_null(
             "ordered: give scan_mask to fit the null to the matrix alone.",
             stacklevel=3,
         )
-    statistics = np.stack(
-        [model.statistics(rng, contrast, subtract=model.subtracted).astype(np.float32) for rng in rngs]
-    )
     parameters = {
         "seed": seed if isinstance(seed, int | np.integer) else None,
         "n_realizations": n_realizations,
@@ -258,26 +237,65 @@ def simulate_null(
         "gain": model.gain,
         "shot_noise_subtracted": model.subtracted,
     }
-    return statistics, parameters
+    floor = model.floor() if model.subtracted else np.zeros(1 + model.band.n_phi // 2)
+    return SimulatedStatistics(_realizations(model, contrast, rngs), floor, kept, parameters)
 
 
-def null_maps(order_map: OrderMap, statistics: np.ndarray, parameters: dict[str, Any]) -> NullMaps:
-    """Pick the maps of one signal from ring statistics (realization, y, x, columns)."""
+def _realizations(model: _Model, contrast: float, rngs: list[np.random.Generator]) -> np.ndarray:
+    """Statistics (realization, y, x, columns), one object per generator."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        return model.statistics(rng, contrast, subtract=model.subtracted).astype(np.float32)
+
+    with (
+        ThreadPoolExecutor(min(_THREADS, CPU_COUNT)) as pool,
+        tqdm(total=len(rngs), desc="null", unit="object", delay=_BAR_DELAY, disable=not shows_progress()) as bar,
+    ):
+        drawn = []
+        for values in pool.map(draw, rngs):
+            drawn.append(values)
+            bar.update()
+    return np.stack(drawn)
+
+
+def null_maps(order_map: OrderMap, simulated: SimulatedStatistics, match: str) -> NullMaps:
+    """Pick the maps of one signal, scaled to the medians of the data: ``match`` as in :meth:`OrderMap.null`."""
     images, orders = order_map._stack()
-    maps = np.moveaxis(statistics[..., _columns(order_map)], -1, 1).astype(np.float32)
-    maps[:, ~np.isfinite(images)] = np.nan
-    return NullMaps(maps, orders, parameters, order_map)
+    columns, finite = np.array(_columns(order_map)), np.isfinite(images)
+    maps = np.moveaxis(simulated.values[..., columns], -1, 1)
+    kept = simulated.kept & finite.all(axis=0)
+    target = np.median(images[:, kept], axis=1) if kept.any() else np.zeros(len(images))
+    groups = (columns - VARIANCE) % 2 if match == "parity" else columns
+    maps, strength = match_medians(maps, target, kept, floor=simulated.floor[columns - VARIANCE], groups=groups)
+    maps[:, ~finite] = np.nan
+    result = NullMaps(maps, orders, {**simulated.parameters, "match": match}, order_map, strength)
+    if match == "parity":
+        _tell_unlike(result)
+    return result
 
 
-def _ring_of(order_map: OrderMap) -> dict[str, Any]:
-    node = order_map.metadata.get_item(_NODE, default=None)
-    if node is None:
-        msg = (
-            "the map does not say which ring it was made from, so that its null is unknown. Make it with "
-            "s.medium_range_order(k=4.0, width=0.4), s.angular_power_map or s.variance_map of this version."
-        )
+def check_match(match: str) -> None:
+    """Refuse what is neither ``"parity"`` nor ``"order"``."""
+    if match not in ("parity", "order"):
+        msg = f'match is {match!r}; use "parity" (even and odd orders scaled together) or "order" (each by itself).'
         raise ValueError(msg)
-    return node.as_dictionary()
+
+
+def _tell_unlike(null: NullMaps) -> None:
+    """Warn of orders whose bulk a random object cannot have."""
+    if len(null.strength) < _TELLING:
+        return
+    table = null.typical()
+    away = np.abs(table["ratio"] - table["ratio"].median())
+    unlike = table[(away > _UNLIKE * table["ratio_std"]) & (away > _UNLIKE_LEAST)]
+    if len(unlike):
+        listed = ", ".join(f"{n} ({ratio:.2f})" for n, ratio in zip(unlike["n"], unlike["ratio"], strict=True))
+        warnings.warn(
+            f"the bulk of the maps of n = {listed} is not as strong as in a random object (1): order over much of the "
+            "field, or what the model lacks, such as a distortion (fit_ellipse) or a blurred detector. "
+            'match="order" scales every order to its own bulk.',
+            stacklevel=4,
+        )
 
 
 def _instrument(order_map: OrderMap, name: str, given: float | None, unit: str, example: float) -> float:
@@ -339,11 +357,11 @@ def _model(order_map: OrderMap, node: dict[str, Any], instrument: dict[str, floa
     if node.get("profile") is not None:
         spectrum = object_spectrum(np.asarray(node["profile_k"]) * to_inverse_nm, np.asarray(node["profile"]), aperture)
     step, _ = order_map._scan_grid()
-    gain, ring_mean, subtracted = node.get("gain"), node.get("ring_mean"), bool(node["shot_noise_subtracted"])
+    gain, ring_mean, subtracted = node.get("gain"), mean_intensity(node), bool(node["shot_noise_subtracted"])
     if gain is not None and ring_mean is None:
         warnings.warn(
-            "the mean intensity of the ring is not recorded in the map (maps computed lazily one by one lack it), so "
-            "that the null has no counting noise.",
+            "the dose and the mean pattern are not recorded in the map (maps made lazily one by one lack them), so "
+            "that the null has no counting noise. Give profile=s.radial_profile(), or use medium_range_order.",
             stacklevel=4,
         )
         gain, subtracted = None, False

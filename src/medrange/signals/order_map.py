@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from medrange.kernels.hotspots import normalized_sum
 from medrange.signals.autocorrelation import Autocorrelation, autocorrelate_maps
 from medrange.signals.building import order_axis
 from medrange.signals.hotspots import Hotspots, find_hotspots, overlap_table
-from medrange.signals.null import NullMaps, null_maps, simulate_null
+from medrange.signals.null import NullMaps, check_match, null_maps, simulate_null
 from medrange.units import standard_units, unit_factor
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ class OrderMap(Signal2D):
         n_realizations: int = 20,
         profile: BaseSignal | None = None,
         scan_mask: np.ndarray | None = None,
+        match: Literal["parity", "order"] = "parity",
     ) -> NullMaps:
         """Maps that a thin random object would give: same probe, scan, ring, mask and dose, no order.
 
@@ -216,7 +217,8 @@ class OrderMap(Signal2D):
         for, goes through the same bins and formulas. Two numbers are fitted: the speckle contrast, so that
         the medians of V2D or of the even P_n agree (strong but few hotspots do not count), and the part
         without Friedel symmetry, from odd against even orders where odd ones are known. Counting noise is
-        that of the data where their gain is known, and is subtracted where theirs was.
+        that of the data where their gain is known, and is subtracted where theirs was. Each realization is
+        then scaled as a whole to the medians of the data, to which the two numbers were fitted.
 
         Parameters
         ----------
@@ -229,10 +231,15 @@ class OrderMap(Signal2D):
         n_realizations : int
             Number of random objects; p-values are no smaller than 1/(1 + n_realizations).
         profile : RadialProfile, optional
-            Mean pattern I(k) of the scan. ``medium_range_order`` records it in its maps; without one the
-            object is equally strong at all k.
+            Mean pattern I(k) of the scan, and with it the dose. Maps made from data in memory, and those of
+            ``medium_range_order``, have it on record; without one the object is equally strong at all k.
         scan_mask : numpy.ndarray of bool, optional
             Scan positions (y, x) left out of the fit, True = excluded, to fit to a matrix region alone.
+        match : str
+            What is scaled together: ``"parity"``, all even and all odd orders, so that an order that is
+            strong over much of the field still stands out; or ``"order"``, each to its own median, so that
+            only the regions that stand out from the bulk of their map count, whatever the reason of its
+            strength. Order in a tenth of the field then raises its own null by a sixth.
 
         Returns
         -------
@@ -242,18 +249,20 @@ class OrderMap(Signal2D):
         Raises
         ------
         ValueError
-            If the map does not say which ring it is of, or the probe is unknown.
+            If the map does not say which ring it is of, the probe is unknown, or ``match`` is neither.
 
         Warns
         -----
         UserWarning
-            If no random object has the contrast of the maps; they are then scaled.
+            If no random object has the contrast of the maps; they are then scaled. If the bulk of an order is
+            not as strong as in a random object (:meth:`NullMaps.typical`).
         """
         maps = self
         if self._lazy:
             maps = self.deepcopy()
             maps.compute(show_progressbar=False)
-        statistics, parameters = simulate_null(
+        check_match(match)
+        simulated = simulate_null(
             maps,
             seed,
             convergence_angle=convergence_angle,
@@ -262,7 +271,7 @@ class OrderMap(Signal2D):
             profile=profile,
             scan_mask=scan_mask,
         )
-        return null_maps(maps, statistics, parameters)
+        return null_maps(maps, simulated, match)
 
     def autocorrelation(self, max_distance: float | None = None) -> Autocorrelation:
         """Autocorrelation of each map as a function of distance (Fig. 4c and 4d of [Im2018]_).

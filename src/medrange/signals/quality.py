@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from medrange.geometry import DiffractionGeometry
+from medrange.kernels.descan import fit_polynomial
 from medrange.kernels.ellipse import ring_ellipse
 from medrange.kernels.quality import full_scale, pattern_figures
-from medrange.signals.centering import mean_pattern
+from medrange.signals.centering import aligned_mean
+from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import Output, map_frames
 from medrange.signals.tables import with_units, write_table
 
@@ -70,6 +72,7 @@ def quality_report(signal: Nanodiffraction, k: float, width: float, *, gain: flo
     geometry = signal.geometry
     function = partial(_figures, geometry=geometry, radius=_BEAM_WINDOW * k)
     (figures,) = map_frames(signal.data, function, [Output((5,), np.float64)], label="quality of the patterns")
+    shifts = scan_shifts(signal)
     keywords = {} if gain is None else {"shot_noise": "poisson", "gain": gain}
     result = signal.medium_range_order(k, width, k_resolved=False, **keywords)
     if signal._lazy:
@@ -78,8 +81,9 @@ def quality_report(signal: Nanodiffraction, k: float, width: float, *, gain: flo
     figures = figures.reshape(-1, 5)
     rows = [
         *_dose_rows(figures, geometry, signal.data.dtype),
-        *_beam_rows(figures, geometry, width),
-        _ellipse_row(signal, geometry, k, width),
+        *_beam_rows(figures, geometry, width, shifts),
+        _descan_row(figures, signal.data.shape[:-2], shifts),
+        _ellipse_row(signal, k, width),
         *_order_rows(result),
     ]
     table = pd.DataFrame(rows, columns=["figure", "value", "unit", "verdict", "meaning"])
@@ -128,8 +132,10 @@ def _dose_rows(figures: np.ndarray, geometry: DiffractionGeometry, dtype: np.dty
     ]
 
 
-def _beam_rows(figures: np.ndarray, geometry: DiffractionGeometry, width: float) -> list[tuple]:
-    beam = figures[:, 3:]
+def _beam_rows(
+    figures: np.ndarray, geometry: DiffractionGeometry, width: float, shifts: np.ndarray | None
+) -> list[tuple]:
+    beam = figures[:, 3:] if shifts is None else figures[:, 3:] - shifts.reshape(-1, 2)
     found = np.isfinite(beam).all(axis=1)
     offset = drift = np.nan
     if found.any():
@@ -155,9 +161,31 @@ def _beam_rows(figures: np.ndarray, geometry: DiffractionGeometry, width: float)
     ]
 
 
-def _ellipse_row(signal: Nanodiffraction, geometry: DiffractionGeometry, k: float, width: float) -> tuple:
+def _descan_row(figures: np.ndarray, scan_shape: tuple[int, ...], shifts: np.ndarray | None) -> tuple:
+    """How far a plane through the beams' positions moves the center over the scan, less the descan in use."""
+    beam = figures[:, 3:] if shifts is None else figures[:, 3:] - shifts.reshape(-1, 2)
+    moved = np.nan
+    if len(scan_shape) == 2:
+        positions = np.indices(scan_shape).reshape(2, -1).T - (np.array(scan_shape) - 1) / 2
+        try:
+            _, slopes, _ = fit_polynomial(positions, beam, degree=1)
+            moved = float((np.abs(slopes) @ (np.array(scan_shape) - 1)).max())
+        except ValueError:
+            # Too few beams, or a single line of positions: not known.
+            moved = np.nan
+    return (
+        "descan",
+        moved,
+        "px",
+        _verdict(moved, 0.25),
+        "Steady shift of the center from one corner of the scan to the other that is not corrected: fit_descan().",
+    )
+
+
+def _ellipse_row(signal: Nanodiffraction, k: float, width: float) -> tuple:
     try:
-        ratio, _ = ring_ellipse(mean_pattern(signal, max_patterns=_MAX_PATTERNS), geometry, k=k, width=2 * width)
+        pattern, geometry = aligned_mean(signal, max_patterns=_MAX_PATTERNS)
+        ratio, _ = ring_ellipse(pattern, geometry, k=k, width=2 * width)
         distortion = abs(1 - ratio)
     except ValueError:
         # A ring that cannot be fitted is a figure that is not known, not a failed report.

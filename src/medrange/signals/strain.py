@@ -20,6 +20,7 @@ from medrange.kernels.rings import working_type
 from medrange.kernels.strain import ring_strain
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes
+from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import Output, map_frames, shows_progress
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class RingStrain:
     """Strain tensor of an amorphous material at every scan position; see [Kang2023]_.
 
     Made by :meth:`medrange.signals.nanodiffraction.Nanodiffraction.ring_strain`. Positive is stretched: there
-    the ring is smaller. x runs along +kx of the detector and y along +ky (downwards): a rotation between the
-    scan and the detector is not applied.
+    the ring is smaller. x runs along +kx of the detector and y along +ky (downwards), or, with
+    ``frame="scan"``, along the axes of the scan, turned by the geometry's scan rotation.
 
     With N electrons per pattern in an annulus that holds a ring of 10 % width (standard deviation over radius)
     on as much background, counting noise alone gives exx and eyy to about ``0.25 % sqrt(10^4 / N)``. In a thin sample
@@ -92,22 +93,27 @@ class RingStrain:
         return f"{text}; standard deviation {spread})"
 
 
-def analyze_strain(signal: BaseSignal, *, k: float, width: float, n_phi: int, reference: float | None) -> RingStrain:
+def analyze_strain(
+    signal: BaseSignal, *, k: float, width: float, n_phi: int, reference: float | None, frame: str = "detector"
+) -> RingStrain:
     """Strain maps of a scan; the parameters are those of ``Nanodiffraction.ring_strain``."""
     if reference is not None and not (np.isfinite(reference) and reference > 0):
         msg = f"reference is {reference!r}; give the radius k of the unstrained ring, or None for the scan's mean."
         raise ValueError(msg)
     geometry = signal.geometry
+    rotation = _rotation_to(frame, geometry.scan_rotation)
     grid = annulus(geometry, k=k, width=width, n_phi=n_phi)
     axes = map_axes(signal)
     function = partial(blocks.polar_patterns, geometry=geometry, grid=grid)
     output = Output((grid.n_phi, grid.n_k), working_type(signal.data.dtype))
-    (polar,) = map_frames(signal.data, function, [output], label="strain")
+    (polar,) = map_frames(signal.data, function, [output], label="strain", shifts=scan_shifts(signal))
     mean = polar.mean(axis=(0, 1), dtype=np.float64)
     area = polar_operator(geometry, grid).area
     solve = partial(ring_strain, area=area, grid=grid, k0=reference, k_units=geometry.k_units)
     strain = _solve_lazily(polar, mean, solve) if isinstance(polar, da.Array) else solve(polar, mean)
+    strain = turned(strain, rotation) if rotation else strain
     parameters = {"k": k, "width": width, "n_phi": n_phi, "reference": reference, "k_units": geometry.k_units}
+    parameters |= {"frame": frame, "scan_rotation": geometry.scan_rotation if frame == "scan" else None}
     maps = [
         build(
             (Signal2D, LazySignal2D),
@@ -121,6 +127,35 @@ def analyze_strain(signal: BaseSignal, *, k: float, width: float, n_phi: int, re
         for i, name in enumerate(_COMPONENTS)
     ]
     return RingStrain(*maps, parameters)
+
+
+def _rotation_to(frame: str, scan_rotation: float | None) -> float:
+    """Angle by which directions of the detector are turned in the frame asked for."""
+    if frame not in ("detector", "scan"):
+        msg = f"frame is {frame!r}; use 'detector' (x along +kx) or 'scan' (x along the scan's x)."
+        raise ValueError(msg)
+    if frame == "detector":
+        return 0.0
+    if scan_rotation is None:
+        msg = (
+            "frame='scan' needs the angle between scan and detector, which is not known; set it with "
+            "s.calibrate(scan_rotation_deg=...), 0 where the axes agree."
+        )
+        raise ValueError(msg)
+    return scan_rotation
+
+
+def turned(strain: np.ndarray | da.Array, rotation: float) -> np.ndarray | da.Array:
+    """Components exx, eyy, exy (..., 3) in axes that see every direction at phi as phi + rotation."""
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    matrix = np.array(
+        [
+            [cos * cos, sin * sin, -2 * cos * sin],
+            [sin * sin, cos * cos, 2 * cos * sin],
+            [cos * sin, -cos * sin, cos * cos - sin * sin],
+        ]
+    )
+    return strain @ matrix.T
 
 
 def _solve_lazily(polar: da.Array, mean: da.Array, solve: partial) -> da.Array:
