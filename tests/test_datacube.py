@@ -171,3 +171,9 @@ def test_errors():
     signal.calibrate(scan_step=(0.5, 0.7), scan_units="nm")
     with pytest.raises(ValueError, match=r"the scan steps are 0\.5 \(y\) and 0\.7 \(x\) nm"):
         mr.to_py4dstem(signal)
+
+
+def test_method_of_the_signal_gives_the_cube(scan):
+    cube = scan.to_py4dstem(name="glass")
+    assert cube.name == "glass"
+    assert np.shares_memory(cube.data, scan.data)

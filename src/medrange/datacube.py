@@ -120,7 +120,11 @@ def _read_calibration(signal: Nanodiffraction, cube: py4DSTEM.DataCube) -> None:
         signal.calibrate(k_step=float(calibration.get_Q_pixel_size()), k_units=k_units)
     text = _kept(cube).get("geometry")
     if text is not None and k_units is not None:
-        signal.set_geometry(DiffractionGeometry.from_json(text))
+        geometry = DiffractionGeometry.from_json(text)
+        if geometry.row_flip is not None:
+            # The rows are as the reader of the file left them.
+            signal.metadata.set_item("Medrange.Detector.row_flip", geometry.row_flip)
+        signal.set_geometry(geometry)
     _read_origin(signal, calibration)
     ellipse = calibration.get_ellipse() if text is None else None
     if ellipse is not None and None not in ellipse:

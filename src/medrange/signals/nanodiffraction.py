@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hyperspy.signal import BaseSignal
@@ -462,6 +462,12 @@ class Nanodiffraction(Signal2D):
         ``gain`` (data units per detected electron) tells the shot noise; without it that is unknown.
         """
         return quality_report(self, k, width, gain=gain)
+
+    def to_py4dstem(self, *, name: str = "datacube") -> Any:
+        """Data cube of py4DSTEM with the same array and calibration; see :func:`medrange.to_py4dstem`."""
+        from medrange.datacube import to_py4dstem
+
+        return to_py4dstem(self, name=name)
 
     def _band(self, k: float, width: float, n_phi: int) -> PolarGrid:
         return open_band(self.geometry, k, width, n_phi)
