@@ -28,11 +28,19 @@ def test_ring_to_two_hundredths_of_a_pixel_behind_a_stop(center, ellipse):
     assert ring_center(image, geometry, k=2.5, width=1.2) == pytest.approx(center, abs=0.02)
 
 
-def test_friedel_center_needs_no_guess():
-    image = pattern((46.1, 49.7), beam=False)
+@pytest.mark.parametrize("center", [(46.13, 49.71), (47.5, 47.5), (50.0, 44.4)])
+@pytest.mark.parametrize("ellipse", [1.0, 1.05])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_friedel_center_to_a_twentieth_of_a_pixel_without_a_guess(center, ellipse, noisy):
+    # An ellipse is as symmetric as a circle: nothing about the ring need be known.
+    image = 100 * pattern(center, beam=False, ellipse=ellipse)
+    if noisy:
+        image = np.random.default_rng(0).poisson(image)
     mask = np.zeros(image.shape, bool)
     mask[43:52, :50] = True
-    assert friedel_center(image, mask) == pytest.approx((46.1, 49.7), abs=0.5)
+    before = image.copy()
+    assert friedel_center(image, mask) == pytest.approx(center, abs=0.05)
+    np.testing.assert_array_equal(image, before)
 
 
 def test_beam_at_the_edge_or_masked_is_refused():

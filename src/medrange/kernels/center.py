@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
+from scipy.optimize import minimize
 from skimage.registration import phase_cross_correlation
 
 from medrange.geometry import DiffractionGeometry
@@ -79,10 +80,10 @@ def direct_beam_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> t
 
 
 def friedel_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> tuple[float, float]:
-    """Center of symmetry of a mean pattern, to half a pixel, without any first guess.
+    """Center of symmetry of a mean pattern, without any first guess.
 
     A mean pattern of a glass is symmetric under k -> -k; the center is where the masked, normalized
-    correlation of the pattern's logarithm with its inverse is largest.
+    correlation of the pattern's logarithm with its inverse is largest, refined to where the two differ least.
 
     Parameters
     ----------
@@ -107,8 +108,29 @@ def friedel_center(pattern: np.ndarray, mask: np.ndarray | None = None) -> tuple
     shift, *_ = phase_cross_correlation(
         logarithm, logarithm[::-1, ::-1], reference_mask=good, moving_mask=good[::-1, ::-1], overlap_ratio=0.3
     )
-    row, col = (np.array(image.shape) - 1 + shift) / 2
+    row, col = _most_symmetric(logarithm, good, (np.array(image.shape) - 1 + shift) / 2)
     return float(row), float(col)
+
+
+def _most_symmetric(image: np.ndarray, good: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Center within a pixel of ``guess`` about which the image differs least from its inverse, where both are open."""
+    # Masked pixels take the value of their neighbor, and a rim of two is left out: a spline would ring at the edge.
+    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
+    filled = image[tuple(nearest)]
+    inner = ndimage.binary_erosion(good, iterations=2, border_value=1)
+
+    def asymmetry(center: np.ndarray) -> float:
+        # What lies at p is compared with what lies at 2 center - p.
+        inverse, share = (
+            ndimage.affine_transform(values, [-1, -1], offset=2 * center, order=order, cval=0)
+            for values, order in ((filled, 3), (inner.astype(float), 1))
+        )
+        both = good & (share > 0.999)
+        return float(np.mean((image - inverse)[both] ** 2)) if both.any() else np.inf
+
+    start = guess + np.array([[0, 0], [0.5, 0], [0, 0.5]])
+    found = minimize(asymmetry, guess, method="Nelder-Mead", options={"initial_simplex": start, "xatol": 1e-3})
+    return found.x if np.abs(found.x - guess).max() <= 1 else guess
 
 
 def ring_center(

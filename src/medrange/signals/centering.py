@@ -101,15 +101,15 @@ def _overlap(size: int, by: int) -> tuple[slice, slice]:
 def find_center(
     signal: BaseSignal, method: str, *, k: float | None, width: float | None, max_patterns: int
 ) -> tuple[float, float]:
-    """Center (row, col) of the patterns by ``"direct_beam"`` or ``"ring"``.
+    """Center (row, col) of the patterns by ``"direct_beam"``, ``"friedel"`` or ``"ring"``.
 
     Raises
     ------
     ValueError
         For an unknown method, a ring without k and width, or a center that cannot be found.
     """
-    if method not in ("direct_beam", "ring"):
-        msg = f"method is {method!r}; use 'direct_beam', or 'ring' when the beam is blocked or saturated."
+    if method not in ("direct_beam", "friedel", "ring"):
+        msg = f"method is {method!r}; use 'direct_beam', or 'friedel' or 'ring' when the beam is blocked or saturated."
         raise ValueError(msg)
     mask = calibration.window_mask(signal)
     pattern = mean_pattern(signal, max_patterns=max_patterns)
@@ -117,6 +117,8 @@ def find_center(
         center = direct_beam_center(pattern, mask)
         _check_symmetry(center, pattern, mask)
         return _less_shift(signal, center)
+    if method == "friedel":
+        return _less_shift(signal, friedel_center(pattern, mask))
     if k is None or width is None:
         msg = "the ring method needs the ring: fit_center(method='ring', k=4.0, width=1.5), in the k axes' units."
         raise ValueError(msg)

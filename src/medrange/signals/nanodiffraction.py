@@ -111,7 +111,7 @@ class Nanodiffraction(Signal2D):
 
     def fit_center(
         self,
-        method: Literal["direct_beam", "ring"] = "direct_beam",
+        method: Literal["direct_beam", "friedel", "ring"] = "direct_beam",
         *,
         k: float | None = None,
         width: float | None = None,
@@ -122,8 +122,8 @@ class Nanodiffraction(Signal2D):
         Parameters
         ----------
         method : str
-            ``"direct_beam"``: centroid of the direct beam. ``"ring"``: the amorphous ring, for a beam
-            that is blocked (masked) or saturated; needs calibrated k axes, ``k`` and ``width``.
+            ``"direct_beam"``: centroid of the direct beam. For a beam that is blocked (masked) or saturated:
+            ``"friedel"``, the center of symmetry, or ``"ring"``, the amorphous ring (with ``k`` and ``width``).
         k, width : float, optional
             Radius and full width of the annulus that holds the ring.
         max_patterns : int
