@@ -14,7 +14,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="Detector file: .xml .raw .mib .hdr .hspy .h5 .npy")],
     target: Annotated[Path, typer.Argument(help="Store to write: .zspy or .zarr")],
     chunks: Annotated[str | None, typer.Option(help="Scan positions of a chunk, rows,columns.")] = None,
-    codec: Annotated[str, typer.Option(help="zstd, lz4, zstd-small or none.")] = "zstd",
+    codec: Annotated[str, typer.Option(help="zstd (smaller), lz4 (faster to read) or none.")] = "zstd",
     scan_shape: Annotated[str | None, typer.Option(help="Scan positions, rows,columns.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     quiet: Quiet = False,
