@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import dask
-import numpy as np
 
 import medrange as mr
 from medrange.io import convert, read

@@ -19,6 +19,7 @@ from medrange.plotting.profiles import (
     plot_size_statistics,
     plot_spectrum,
 )
+from medrange.plotting.refinement import plot_deviations, plot_refinement
 from medrange.plotting.tomography import (
     plot_fourier_shell_correlation,
     plot_orthoslices,
@@ -34,6 +35,7 @@ __all__ = [
     "plot_color_mix",
     "plot_components",
     "plot_density_slice",
+    "plot_deviations",
     "plot_fluctuation_variance",
     "plot_fourier_shell_correlation",
     "plot_fractions",
@@ -50,6 +52,7 @@ __all__ = [
     "plot_r_factor",
     "plot_radial_profile",
     "plot_reduced_pdf",
+    "plot_refinement",
     "plot_sinogram",
     "plot_size_statistics",
     "plot_spectrum",
