@@ -2,12 +2,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase.cluster import Icosahedron
 from typer.testing import CliRunner
 
 from medrange import __version__
 from medrange.cli.app import app
+from medrange.datasets import sample_scan
 
 CALIBRATION = ["--scan-step", "0.5", "--k-step", "0.2", "--energy", "300"]
 
@@ -48,7 +50,7 @@ def test_version(run):
 def test_help_names_the_commands(run):
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("info", "maps", "demo", "convert", "packing"):
+    for command in ("info", "maps", "demo", "pdf", "convert", "packing", "reconstruct", "aet"):
         assert command in result.stdout
 
 
@@ -103,6 +105,9 @@ def test_debug_shows_the_error_itself(run, tmp_path):
         ("maps", "scan.npy", "--k", "3.5", "--out", "out", "--orders", "2,four"),
         ("maps", "scan.npy", "--k", "3.5", "--out", "out", "--center", "12"),
         ("maps", "scan.npy", "--k", "3.5", "--out", "out", "--scan-shape", "7,8,9"),
+        ("pdf", "scan.npy", "--out", "out"),
+        ("pdf", "scan.npy", "--composition", "Zr", "--out", "out", "--k-range", "0.25"),
+        ("pdf", "scan.npy", "--composition", "Zr", "--out", "out", "--window", "hann"),
         ("info",),
         ("nonsense",),
     ],
@@ -130,6 +135,17 @@ def test_maps_writes_the_page_and_tells_its_path(run, scan, tmp_path):
     assert (tmp_path / "out" / "figures" / "order_maps.png").is_file()
     assert (tmp_path / "out" / "tables" / "hotspots.csv").is_file()
     assert (tmp_path / "out" / "maps" / "scan_power.zspy").is_dir()
+
+
+def test_maps_with_null(run, scan, tmp_path):
+    arguments = ("maps", scan, "--k", 3.5, "--orders", "2,4", *CALIBRATION, "--null")
+    result = run(*arguments, "--out", tmp_path / "with", "--convergence", 1.2)
+    assert result.exit_code == 0, result.output
+    assert "Order against chance" in (tmp_path / "with" / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "with" / "tables" / "hotspots_enrichment.csv").is_file()
+    result = run(*arguments, "--out", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "give --convergence MRAD" in one_line(result)
 
 
 def test_quiet_prints_nothing(run, scan, tmp_path):
@@ -197,6 +213,44 @@ def test_packing_of_positions_in_meters_is_one_line(run, tmp_path):
     assert one_line(result)
 
 
+def test_pdf_of_the_sample_scan(run, tmp_path):
+    scales = ("--scan-step", 0.8, "--k-step", 0.128, "--energy", 300, "--convergence", 1.0)
+    result = run("pdf", sample_scan("merlin"), "--composition", "Zr", "--out", tmp_path / "out", *scales)
+    assert result.exit_code == 0, result.output
+    page = tmp_path / "out" / "index.html"
+    assert result.stdout.strip().splitlines()[-1] == f"Open {page}"
+    text = page.read_text(encoding="utf-8")
+    names = {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert {"basis", "weights", "fractions", "mean_pdf"} <= names
+    assert text.count("data:image/png;base64,") == len(names)
+    # The glass of the sample has its first neighbors at 3.0 Å, see sample_data/README.md.
+    connectivity = pd.read_csv(tmp_path / "out" / "tables" / "connectivity.csv")
+    assert connectivity["first_peak [Å]"].iloc[0] == pytest.approx(3.0, abs=0.08)
+    fractions = pd.read_csv(tmp_path / "out" / "tables" / "fractions.csv")
+    assert fractions["fraction"].sum() == pytest.approx(1, abs=1e-4)
+    assert (fractions["error"] > 0).all()
+    for row in fractions.itertuples():
+        assert f"{100 * row.fraction:.0f} ± {100 * row.error:.0f} %" in text
+    # 7 x 9 positions: nothing can be said against a single phase, and that is the first thing said.
+    first = text.index("were not held against a single phase")
+    assert first < text.index("of the amplitude of the PDFs open") < text.index("<dl>")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--composition", "Zz"), "Zz"),
+        (("--composition", "Zr", "--k-range", "2.5,16"), "k_range is in 1/angstrom"),
+        (("--composition", "Zr", "--components", "0"), "n_components"),
+    ],
+)
+def test_pdf_options_that_do_not_fit_are_one_line(run, scan, tmp_path, options, words):
+    result = run("pdf", scan, "--out", tmp_path / "out", "--scan-step", 0.5, "--k-step", 0.5, "--r-max", 8, *options)
+    assert result.exit_code == 1
+    assert words in one_line(result)
+    assert not (tmp_path / "out").exists()
+
+
 def test_convert_tells_what_it_wrote(run, scan, tmp_path):
     result = run("convert", scan, tmp_path / "scan.zspy", "--chunks", "2,4", "--codec", "lz4")
     assert result.exit_code == 0, result.output
@@ -205,3 +259,13 @@ def test_convert_tells_what_it_wrote(run, scan, tmp_path):
     again = run("convert", scan, tmp_path / "scan.zspy")
     assert again.exit_code == 1
     assert "overwrite" in one_line(again)
+
+
+def test_reconstruct_and_aet_tell_errors_in_one_line(run, tmp_path):
+    np.savez(tmp_path / "series.npz", projections=np.ones((5, 16, 16)), angles=np.linspace(-60, 60, 5))
+    result = run("aet", tmp_path / "series.npz", "--species", "Pd,Pt", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "pixel size" in one_line(result)
+    result = run("reconstruct", tmp_path / "none.npz", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "none.npz" in one_line(result)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medrange.report.maps_checks import measure_quality
 from medrange.report.maps_report import write_maps_report
 from medrange.report.maps_run import MapsOptions, analyze_scan, write_maps
 from medrange.report.planted import compare_with_planted
@@ -38,6 +39,8 @@ def scan(tmp_path_factory):
 
 
 OPTIONS = {"k": 4.0, "width": 0.8, "scan_step": 0.5, "k_step": 0.2, "beam_energy": 300.0, "lazy": False}
+# What a run without the semi-angle of the probe tells.
+pytestmark = pytest.mark.filterwarnings("ignore:The hotspots were not held against chance")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,86 @@ def test_a_second_run_replaces_the_first(scan, tmp_path):
     files = write_maps(scan, MapsOptions(**{**OPTIONS, "orders": (2, 4)}), folder=tmp_path)
     power = next(path for path in files.maps if path.name == "scan_power.zspy")
     assert hs.load(power).data.shape[0] == 2
+
+
+@pytest.fixture(scope="module")
+def with_null(scan, tmp_path_factory):
+    told = []
+    options = MapsOptions(**OPTIONS, convergence_angle=1.2)
+    return write_maps(scan, options, folder=tmp_path_factory.mktemp("null") / "out", tell=told.append), told
+
+
+def test_hotspots_are_held_against_chance(with_null):
+    files, told = with_null
+    assert "holding the hotspots against chance" in told
+    text = files.page.read_text(encoding="utf-8")
+    assert text.index("Order against chance</h2>") < text.index("Quality of the scan</h2>") < text.index("Maps</h2>")
+    for words in ("20 random objects", "enrichment_error", "area_p_value", "ratio_std", "1.2 mrad"):
+        assert words in text
+    names = {path.name: path for path in files.tables}
+    table = pd.read_csv(names["hotspots_enrichment.csv"]).set_index("n")
+    assert list(table.index) == ["2", "4", "6", "8", "10", "sum", "V2D"]
+    # The cross is planted, the rest is noise.
+    assert table.loc["4", "area_p_value"] < 0.05
+    assert table.loc["4", "volume_enrichment"] > 3
+    assert pd.read_csv(names["null_strength.csv"]).columns.tolist() == ["n", "ratio", "ratio_std"]
+
+
+def test_what_chance_has_too_is_said_first(with_null):
+    """Sizes that are the probe's: above the figures of the run, and first in their section."""
+    files, told = with_null
+    text = files.page.read_text(encoding="utf-8")
+    warned = [line for line in told if "cannot be told from that of a random object" in line]
+    assert len(warned) == 1
+    assert text.index("cannot be told from that of a random object") < text.index("<dl>")
+    section = text[text.index("Order against chance</h2>") :]
+    assert section.index("are no larger than those of random objects") < section.index("Every row compares")
+
+
+def test_null_is_left_out_or_asked_for(scan, files):
+    assert "Order against chance" not in files.page.read_text(encoding="utf-8")
+    assert "give --convergence MRAD" in files.page.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r"needs the probe; give --convergence MRAD .* or --no-null"):
+        analyze_scan(scan, MapsOptions(**OPTIONS, null=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert analyze_scan(scan, MapsOptions(**OPTIONS, convergence_angle=1.2, null=False)).chance is None
+
+
+def test_null_of_a_large_scan_is_computed_on_request_only(scan, monkeypatch):
+    monkeypatch.setattr("medrange.report.maps_checks.AFFORDABLE_POSITIONS", 20)
+    options = {**OPTIONS, "convergence_angle": 1.2, "orders": (4,)}
+    with pytest.warns(UserWarning, match=r"not held against chance \(99 positions take some minutes, give --null\)"):
+        assert analyze_scan(scan, MapsOptions(**options)).chance is None
+    table = analyze_scan(scan, MapsOptions(**options, null=True, threshold=0.2)).chance.table
+    # A threshold in units of P_n means nothing to V2D.
+    assert table.n.tolist() == [4]
+
+
+def test_quality_is_on_the_page_and_its_warnings_come_first(scan, tmp_path, files):
+    text = files.page.read_text(encoding="utf-8")
+    assert "Quality of the scan</h2>" in text
+    assert pd.read_csv(tables_of(files)["quality.csv"]).figure.tolist()[0] == "dose per pattern"
+    off = write_maps(scan, MapsOptions(**{**OPTIONS, "center": (32.6, 32.3)}, null=False), folder=tmp_path)
+    page = off.page.read_text(encoding="utf-8")
+    assert page.index("Quality: center offset 1 px. Mean direct beam") < page.index("<dl>")
+    assert "Quality: center offset" not in text
+
+
+def tables_of(files):
+    return {path.name: path for path in files.tables}
+
+
+def test_quality_of_a_large_scan_is_that_of_some_rows(scan, monkeypatch):
+    signal = Nanodiffraction(np.load(scan)).as_lazy()
+    signal.calibrate(scan_step=0.5, k_step=0.2, beam_energy=300)
+    signal.set_center(CENTER)
+    whole = measure_quality(signal, 4.0, 0.8)
+    monkeypatch.setattr("medrange.report.maps_checks._QUALITY_BYTES", 3 * 11 * 64 * 64 * 2)
+    some = measure_quality(signal, 4.0, 0.8)
+    assert some["dose per pattern"] == pytest.approx(whole["dose per pattern"], rel=0.02)
+    assert some["speckle contrast"] != whole["speckle contrast"]
+    assert signal._lazy
 
 
 def test_warnings_given_and_found_come_first(scan, tmp_path, analysis, files):

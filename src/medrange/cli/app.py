@@ -13,7 +13,8 @@ from rich.table import Table
 from medrange._version import __version__
 from medrange.cli.console import Debug, Quiet, parts, say_page, shows_bar, silence, teller, user_errors
 from medrange.cli.files import convert
-from medrange.cli.models import packing
+from medrange.cli.models import aet, packing, reconstruct
+from medrange.cli.profiles import pdf
 
 app = typer.Typer(
     help="Medium-range order in amorphous materials, from 4D-STEM scans and atomic models.",
@@ -93,7 +94,7 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
     lazy: Annotated[bool, typer.Option("--lazy/--eager", help="Read in parts, or all at once.")] = True,
     null: Annotated[
         bool | None,
-        typer.Option("--null/--no-null", help="Hold hotspots against chance. [default: up to 128 x 128 positions]"),
+        typer.Option("--null/--no-null", help="Hold hotspots against chance. Default: up to 128 x 128 positions."),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -138,5 +139,5 @@ def demo(
         say_page(files.page)
 
 
-for _command in (convert, packing):
+for _command in (pdf, convert, packing, reconstruct, aet):
     app.command()(_command)

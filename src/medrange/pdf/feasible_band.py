@@ -93,11 +93,17 @@ def feasible_band(
     positions = find_peak(np.array(ends), r, window_around_first_peak(mean, r)).position
     fractions = [s / (a + s) if a + s > 0 else np.nan for a in liquid for s in solid]
     return FeasibleBand(
-        first_peak=np.stack([np.nanmin(positions, axis=1), np.nanmax(positions, axis=1)], axis=1),
+        first_peak=np.array([_span(own) for own in positions]),
         liquid_fraction=(float(np.min(fractions)), float(np.max(fractions))),
         bases=np.array([[end[0], end[-1]] for end in ends]),
         reliability=reliability,
     )
+
+
+def _span(positions: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest position; NaN where no curve has a first peak."""
+    found = positions[np.isfinite(positions)]
+    return (float(found.min()), float(found.max())) if found.size else (np.nan, np.nan)
 
 
 def window_around_first_peak(mean: np.ndarray, r: np.ndarray) -> tuple[float, float]:

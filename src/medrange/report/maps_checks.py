@@ -119,15 +119,14 @@ def _enrichment(result: MROResult, hotspots: Hotspots, null: MRONull) -> pd.Data
 def chance_section(chance: Chance) -> Section:
     """Part of the page that tells which hotspots a random object has too."""
     p = chance.parameters
-    blurred = [
-        str(n) for n, resolved in zip(chance.table["n"], chance.table["size_resolved"], strict=True) if not resolved
-    ]
+    measured = chance.table[np.isfinite(chance.table["diameter_p_value"])]
+    blurred = measured.loc[~measured["size_resolved"].astype(bool), "n"].astype(str)
     size = (
         f"Mean diameters of n = {', '.join(blurred)} are no larger than those of random objects: they tell the size of "
     )
     return Section(
         "Order against chance",
-        (f"{size}the probe, not of ordered regions.\n\n" if blurred else "")
+        (f"{size}the probe, not of ordered regions.\n\n" if len(blurred) else "")
         + f"Every row compares the hotspots of a map with those of {p['n_realizations']} random objects, which have "
         "speckle but no order, under the same probe, scan, ring, mask and dose, above the same threshold. A p-value is "
         "the chance that a random object has as many hotspots (p_value), as large ones (diameter_p_value) or as much "

@@ -22,10 +22,10 @@ from medrange.report.maps_checks import (
 from medrange.report.maps_report import write_maps_report
 from medrange.report.page import Section
 from medrange.report.running import Tell, gathered_warnings
-from medrange.signals.calibration import pixel_center, signal_axes
-from medrange.signals.loading import load
+from medrange.report.scan_setup import open_scan
+from medrange.signals.calibration import signal_axes
 from medrange.signals.tables import write_table
-from medrange.units import standard_units, unit_factor
+from medrange.units import unit_factor
 
 if TYPE_CHECKING:
     from medrange.signals.autocorrelation import Autocorrelation
@@ -178,12 +178,8 @@ def analyze_scan(
     MapsAnalysis
         The results, in memory.
     """
-    tell(f"loading {path}")
-    signal = load(path, lazy=options.lazy, scan_shape=options.scan_shape)
-    settings = _calibrate(signal, options)
-    settings |= _exclude(signal, options)
-    tell("finding the center of the patterns")
-    settings |= _center(signal, options)
+    scan = open_scan(path, options, tell=tell)
+    signal = scan.signal
     tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
     factor = unit_factor("1/nm", signal_axes(signal)[0].units)
     k, width = options.k * factor, options.width * factor
@@ -199,8 +195,8 @@ def analyze_scan(
     if options.null is not False:
         tell("holding the hotspots against chance")
     chance = hold_against_chance(result, hotspots, asked=options.null)
-    sources = _sources(signal, Path(path))
-    return MapsAnalysis(result, hotspots, result.power.autocorrelation(), sources, settings, quality, chance)
+    correlation = result.power.autocorrelation()
+    return MapsAnalysis(result, hotspots, correlation, scan.sources, scan.settings, quality, chance)
 
 
 def write_analysis(
@@ -229,71 +225,6 @@ def write_analysis(
     return replace(files, tables=(*files.tables, *extra))
 
 
-def _calibrate(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
-    """Set the scales that were given, and refuse a scan without scales."""
-    signal.calibrate(
-        scan_step=options.scan_step,
-        k_step=options.k_step,
-        k_units="1/nm",
-        beam_energy=options.beam_energy,
-        convergence_angle=options.convergence_angle,
-    )
-    missing = []
-    if any(standard_units(axis.units) is None for axis in signal.axes_manager.navigation_axes):
-        missing.append("--scan-step NM (distance of probe positions in nm)")
-    if any(standard_units(axis.units) is None for axis in signal_axes(signal)):
-        missing.append("--k-step K (size of a detector pixel in 1/nm)")
-    if missing:
-        msg = f"the file does not say all scales; give {' and '.join(missing)}."
-        raise ValueError(msg)
-    settings: dict[str, object] = {
-        f"scan step {axis.name}": f"{axis.scale:g} {standard_units(axis.units)}"
-        for axis in signal.axes_manager.navigation_axes[::-1]
-    }
-    kx = signal_axes(signal)[1]
-    settings["detector pixel"] = f"{kx.scale:g} {standard_units(kx.units)}"
-    for name, unit in (("beam_energy", "kV"), ("convergence_angle", "mrad")):
-        value = signal.metadata.get_item(f"Acquisition_instrument.TEM.{name}")
-        settings[name.replace("_", " ")] = "unknown" if value is None else f"{value:g} {unit}"
-    return settings
-
-
-def _exclude(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
-    """Mask what the user excludes, and the gap between the chips if the file tells of one."""
-    gap = signal.metadata.get_item("Medrange.Detector.gap_mask")
-    masks = [] if gap is None else [np.asarray(gap, dtype=bool)]
-    if options.mask is not None:
-        masks.append(_read_mask(options.mask, signal))
-    if not masks:
-        return {}
-    mask = np.logical_or.reduce(masks)
-    signal.set_mask(mask)
-    return {"excluded detector pixels": int(mask.sum())}
-
-
-def _read_mask(path: Path, signal: Nanodiffraction) -> np.ndarray:
-    mask = np.load(path, allow_pickle=False)
-    shape = tuple(axis.size for axis in signal_axes(signal))
-    if mask.dtype != bool or mask.shape != shape:
-        msg = f"{path} holds {mask.dtype} of shape {mask.shape}; the mask must be boolean of shape {shape}."
-        raise ValueError(msg)
-    return mask
-
-
-def _center(signal: Nanodiffraction, options: MapsOptions) -> dict[str, object]:
-    """Center given, else known to the file, else fitted to the direct beam."""
-    if options.center is not None:
-        signal.set_center(options.center)
-        origin = "given"
-    elif pixel_center(signal) is not None:
-        origin = "from the file"
-    else:
-        signal.fit_center()
-        origin = "fitted to the direct beam"
-    row, column = pixel_center(signal)
-    return {"center (row, column)": f"{row:.2f}, {column:.2f} px, {origin}"}
-
-
 def _check_band(signal: Nanodiffraction, k: float, width: float) -> None:
     """Refuse a band off the detector; warn of one that the detector cuts."""
     geometry = signal.geometry
@@ -313,11 +244,3 @@ def _check_band(signal: Nanodiffraction, k: float, width: float) -> None:
             f"{geometry.k_max:.3g} {units}: some azimuths are missing.",
             stacklevel=2,
         )
-
-
-def _sources(signal: Nanodiffraction, path: Path) -> tuple[Path, ...]:
-    """The file that was named, and the one beside it that holds the frames."""
-    frames = signal.metadata.get_item("Medrange.Source.file")
-    if frames is None or not Path(frames).exists() or Path(frames).resolve() == path.resolve():
-        return (path,)
-    return (path, Path(frames))
