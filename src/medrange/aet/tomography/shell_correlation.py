@@ -104,8 +104,8 @@ def fourier_shell_correlation(
     Examples
     --------
     >>> volume = np.random.default_rng(0).normal(size=(16, 16, 16))
-    >>> fourier_shell_correlation(volume, 2 * volume).correlation.round(6).min()
-    np.float64(1.0)
+    >>> float(fourier_shell_correlation(volume, 2 * volume).correlation.round(6).min())
+    1.0
     """
     if pixel_size is None:
         pixel_size = getattr(first, "pixel_size", None)
