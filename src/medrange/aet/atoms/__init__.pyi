@@ -11,14 +11,17 @@ from .nuclei import CrystalNuclei, crystal_nuclei
 from .pair_correlation import PairDistribution, pair_distribution
 from .polytetrahedra import Tetrahedra, tetrahedra
 from .sharing import MotifSharing, PartialIcosahedra, motif_sharing, partial_icosahedra
+from .solute_order import CrystalLikeOrder, LatticePatch, crystal_like_order
 from .voronoi import VoronoiIndices, voronoi_index
 
 __all__ = [
     "AtomicModel",
     "BondOrder",
+    "CrystalLikeOrder",
     "CrystalNuclei",
     "DensityContrast",
     "InterfaceWidth",
+    "LatticePatch",
     "MassDensity",
     "MotifFractions",
     "MotifGeometry",
@@ -32,6 +35,7 @@ __all__ = [
     "VoronoiIndices",
     "as_model",
     "bond_order",
+    "crystal_like_order",
     "crystal_nuclei",
     "interface_width",
     "mass_density",
