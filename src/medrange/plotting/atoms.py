@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, MISSING_COLOR, axis_label, settle, styled
+from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, MISSING_COLOR, axis_label, new_axes, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +43,7 @@ def plot_pair_distribution(distribution: PairDistribution, *, ax: Axes | None = 
     --------
     >>> ax = plot_pair_distribution(pair_distribution(atoms))  # doctest: +SKIP
     """
-    ax, new = (_new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
     shades = mpl.colormaps["viridis"](np.linspace(0.25, 0.88, len(distribution.partial)))
     for ((a, b), values), shade in zip(distribution.partial.items(), shades, strict=True):
         ax.plot(distribution.r, values, color=shade, linewidth=1.0, label=f"{a}-{b}")
@@ -85,7 +84,7 @@ def plot_bond_order(order: BondOrder, *, ax: Axes | None = None) -> Axes:
     """
     from medrange.aet.atoms.bond_orientation import CRYSTAL_ORDER, FCC_Q4, FCC_Q6
 
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     high = 1.05 * max(FCC_Q6, float(order.q4.max()), float(order.q6.max()))
     counts = ax.hist2d(order.q4, order.q6, bins=80, range=((0, high), (0, high)), norm=LogNorm(), cmin=1)[3]
     counts.set_rasterized(True)
@@ -122,7 +121,7 @@ def plot_interface(interface: InterfaceWidth, *, ax: Axes | None = None) -> Axes
     --------
     >>> ax = plot_interface(interface_width(nuclei))  # doctest: +SKIP
     """
-    ax, new = (_new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
     errors = interface.spread / np.sqrt(interface.counts)
     ax.errorbar(interface.distances, interface.order, errors, fmt="o", markersize=3, color=EVEN_COLOR, linewidth=0.9)
     x = np.linspace(*interface.parameters["window"], 200)
@@ -169,7 +168,7 @@ def plot_density_slice(density: MassDensity, *, z: float | None = None, ax: Axes
     if not low[2] <= z <= high[2]:
         msg = f"z is {z:g} Å; the grid runs from {low[2]:.4g} to {high[2]:.4g} Å."
         raise ValueError(msg)
-    ax, new = (_new_axes((4.0, 3.2)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((4.0, 3.2)), True) if ax is None else (ax, False)
     plane = density.density[:, :, round((z - low[2]) / grid.step)]
     half = grid.step / 2
     extent = (low[0] - half, high[0] + half, low[1] - half, high[1] + half)
@@ -180,8 +179,3 @@ def plot_density_slice(density: MassDensity, *, z: float | None = None, ax: Axes
     ax.set_ylabel(axis_label("y", "Å"))
     ax.set_title(f"z = {z:.1f} Å")
     return settle(ax) if new else ax
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    _, ax = plt.subplots(figsize=size, layout="constrained")
-    return ax

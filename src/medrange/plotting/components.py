@@ -21,6 +21,7 @@ from medrange.plotting.style import (
     ODD_COLOR,
     MapFrame,
     add_scale_bar,
+    new_axes,
     settle,
     styled,
 )
@@ -84,7 +85,7 @@ def plot_basis(
     --------
     >>> ax = plot_basis(g.structural_components(n_components=2))  # doctest: +SKIP
     """
-    ax, new = (_new_axes((4.4, 3.2)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((4.4, 3.2)), True) if ax is None else (ax, False)
     r, colors = components.basis.r, component_colors(components.labels)
     for label, curve in zip(components.labels, np.asarray(components.basis.data), strict=True):
         ax.plot(r, curve, color=colors[label], label=label)
@@ -172,7 +173,7 @@ def plot_color_mix(components: StructuralComponents, *, ax: Axes | None = None) 
     maps = components.fraction_maps
     names = components.labels[: len(maps)]
     frame, colors = MapFrame.of(components.weights), component_colors(components.labels)
-    ax, new = (_new_axes(frame.panel_size), True) if ax is None else (ax, False)
+    ax, new = (new_axes(frame.panel_size), True) if ax is None else (ax, False)
     mix = np.einsum("tyx,tc->yxc", maps, np.array([to_rgb(colors[name]) for name in names]))
     mix[~np.isfinite(mix).all(axis=-1)] = to_rgb(MISSING_COLOR)
     ax.imshow(np.clip(mix, 0, 1), extent=frame.extent, interpolation="nearest")
@@ -220,7 +221,7 @@ def plot_fractions(
     if len(set(names)) != 1:
         msg = f"the scans have the types {names}; fit them on one basis, second.with_basis(first), to compare."
         raise ValueError(msg)
-    ax, new = (_new_axes((1.6 + 1.1 * len(scans), 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((1.6 + 1.1 * len(scans), 2.8)), True) if ax is None else (ax, False)
     colors = component_colors(names[0])
     width = 0.8 / len(names[0])
     for i, label in enumerate(names[0]):
@@ -283,8 +284,3 @@ def _mark_connections(ax: Axes, components: StructuralComponents, colors: dict[s
             color=colors[label],
             fontsize=8,
         )
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    _, ax = plt.subplots(figsize=size, layout="constrained")
-    return ax

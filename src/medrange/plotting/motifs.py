@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from medrange.aet.atoms.voronoi import DISTORTED_ICOSAHEDRA
-from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, settle, styled
+from medrange.plotting.style import ACCENT_COLOR, EVEN_COLOR, ODD_COLOR, new_axes, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def plot_voronoi_populations(voronoi: VoronoiIndices, *, count: int = 12, ax: Ax
     >>> ax = plot_voronoi_populations(voronoi_index(atoms))  # doctest: +SKIP
     """
     new = ax is None
-    ax = _new_axes((5.0, 2.9)) if new else ax
+    ax = new_axes((5.0, 2.9)) if new else ax
     shown = voronoi.populations.head(count)
     names = ["n3", "n4", "n5", "n6"]
     indices = shown[names].to_numpy()
@@ -98,7 +98,7 @@ def plot_motif_fractions(fractions: MotifFractions, *, delta: float | None = Non
     >>> ax = plot_motif_fractions(motif_fractions(tetrahedra))  # doctest: +SKIP
     """
     new = ax is None
-    ax = _new_axes((5.4, 2.9)) if new else ax
+    ax = new_axes((5.4, 2.9)) if new else ax
     for name, values in fractions.fractions.items():
         if np.nanmax(values, initial=0) > 0.002:
             ax.plot(fractions.delta, values, "o-", markersize=3, color=MOTIF_COLORS[name], label=name)
@@ -177,7 +177,7 @@ def plot_sharing(sharing: MotifSharing, *, ax: Axes | None = None) -> Axes:
     >>> ax = plot_sharing(motif_sharing(found))  # doctest: +SKIP
     """
     new = ax is None
-    ax = _new_axes((3.6, 2.7)) if new else ax
+    ax = new_axes((3.6, 2.7)) if new else ax
     table, total = sharing.table, max(len(sharing.edge_neighbors), 1)
     for offset, name, color in ((-0.2, "vertex_sharing", ODD_COLOR), (0.2, "edge_sharing", EVEN_COLOR)):
         ax.bar(table["neighbors"] + offset, table[name] / total, width=0.4, color=color, label=name.replace("_", " "))
@@ -209,7 +209,7 @@ def plot_partial_icosahedra(partial: PartialIcosahedra, *, ax: Axes | None = Non
     >>> ax = plot_partial_icosahedra(partial_icosahedra(found))  # doctest: +SKIP
     """
     new = ax is None
-    ax = _new_axes((3.6, 2.7)) if new else ax
+    ax = new_axes((3.6, 2.7)) if new else ax
     table = partial.table
     ax.bar(table["n"], table["fraction"], color=EVEN_COLOR, width=0.75)
     ax.set_xlabel("bipyramids around an atom, n")
@@ -240,7 +240,7 @@ def plot_network_sizes(networks: MotifNetworks, *, ax: Axes | None = None) -> Ax
     >>> ax = plot_network_sizes(motif_networks(found))  # doctest: +SKIP
     """
     new = ax is None
-    ax = _new_axes((3.6, 2.7)) if new else ax
+    ax = new_axes((3.6, 2.7)) if new else ax
     finite = np.isfinite(networks.lengths)
     ax.plot(networks.sizes[finite], networks.lengths[finite] / 10, "o", color=EVEN_COLOR, markersize=4, alpha=0.6)
     ax.set_xscale("log")
@@ -301,10 +301,6 @@ def plot_network(networks: MotifNetworks, network: int = 0, *, ax: Axes | None =
         setter(f"{name} (Å)")
     ax.set_title(f"{networks.sizes[network]} bipyramids, {networks.atom_counts[network]} atoms")
     return settle(ax) if new else ax
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from medrange.plotting.style import (
     ODD_COLOR,
     SUM_COLOR,
     axis_label,
+    new_axes,
     order_colors,
     order_label,
     settle,
@@ -95,7 +96,7 @@ def plot_power_spectrum(
         row = int(np.argmin(np.abs(k_axis.axis - k)))
         orders, power = np.rint(n_axis.axis).astype(int), data[row]
         title = f"ring at {_with_unit(k_axis.axis[row], k_axis.units)}, scan average"
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     kept = orders > 0
     orders, power = orders[kept], power[kept]
     for parity, color, name in ((0, EVEN_COLOR, "even n"), (1, ODD_COLOR, "odd n")):
@@ -151,7 +152,7 @@ def plot_spectrum(
     kept = (orders > 0) & (orders <= (n_max or orders.max()))
     orders, data = orders[kept], np.ma.masked_invalid(data[:, kept])
     data = np.ma.masked_less_equal(data, 0)
-    ax, new = (_new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((4.2, 2.8)), True) if ax is None else (ax, False)
     mesh = ax.pcolormesh(
         k_axis.axis,
         orders,
@@ -197,7 +198,7 @@ def plot_radial_profile(
     """
     k_axis = profile.axes_manager.signal_axes[0]
     mean = _mean_of_valid(np.asarray(profile.data, dtype=float).reshape(-1, k_axis.size))
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     ax.plot(k_axis.axis, mean, color=EVEN_COLOR)
     if np.nanmax(mean, initial=-np.inf) > 0:
         ax.set_yscale("log", nonpositive="mask")
@@ -232,7 +233,7 @@ def plot_fluctuation_variance(v: FluctuationVariance | Any, *, ax: Axes | None =
     --------
     >>> ax = plot_fluctuation_variance(s.fluctuation_variance(gain=1, n_bootstrap=200))  # doctest: +SKIP
     """
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     corrected = v.gain is not None
     (line,) = ax.plot(v.k, v.value, color=EVEN_COLOR, label="corrected" if corrected else "raw")
     if np.isfinite(v.error).any():
@@ -402,11 +403,6 @@ def _with_unit(value: float, units: object) -> str:
     """``"4.00 nm$^{-1}$"``."""
     label = axis_label("", units).strip()
     return f"{value:.2f} {label.strip('()')}".rstrip()
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    _, ax = plt.subplots(figsize=size, layout="constrained")
-    return ax
 
 
 def _two_axes(axes: np.ndarray | None) -> np.ndarray:

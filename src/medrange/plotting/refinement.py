@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from medrange.plotting.style import EVEN_COLOR, STYLE, axis_label, order_colors, settle
+from medrange.plotting.style import EVEN_COLOR, STYLE, axis_label, new_axes, order_colors, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +45,7 @@ def plot_refinement(
     --------
     >>> ax = plot_refinement(refinement)  # doctest: +SKIP
     """
-    ax, new = (_new_axes(), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     runs = source if isinstance(source, Mapping) else {"": source}
     for name, run in runs.items():
         ax.plot(run.r_factor, label=name or None, color=None if name else EVEN_COLOR)
@@ -95,7 +94,7 @@ def plot_deviations(
     if not len(values):
         msg = "there are no atoms to draw; the models share none."
         raise ValueError(msg)
-    ax, new = (_new_axes(), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     reach = max(float(np.abs(values).max()), 1e-3)
     colors = order_colors(range(len(_NAMES)))
     for index, (name, along) in enumerate(zip(_NAMES, values.T, strict=True)):
@@ -112,8 +111,3 @@ def plot_deviations(
     ax.set_ylabel("atoms")
     ax.legend()
     return settle(ax) if new else ax
-
-
-def _new_axes() -> Axes:
-    _, ax = plt.subplots(figsize=(3.6, 2.8), layout="constrained")
-    return ax

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -140,6 +141,11 @@ def order_colors(orders: Sequence[Hashable]) -> dict[Hashable, Any]:
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.88, max(len(numbered), 1)))
     colors: dict[Hashable, Any] = dict(zip(numbered, (tuple(shade) for shade in shades), strict=False))
     return {order: colors.get(order, "black") for order in orders}
+
+
+def new_axes(size: tuple[float, float]) -> Axes:
+    """Axes of a new figure of ``size`` inches."""
+    return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def settle(ax: Axes) -> Axes:

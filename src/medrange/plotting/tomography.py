@@ -16,6 +16,7 @@ from medrange.plotting.style import (
     MapFrame,
     add_scale_bar,
     axis_label,
+    new_axes,
     settle,
     styled,
 )
@@ -52,7 +53,7 @@ def plot_r_factor(
     --------
     >>> ax = plot_r_factor(reconstruction)  # doctest: +SKIP
     """
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     if isinstance(source, Mapping):
         for name, run in source.items():
             ax.plot(np.arange(1, run.iterations + 1), run.r_factor, label=name)
@@ -184,7 +185,7 @@ def plot_sinogram(
     if not 0 <= row < ny:
         msg = f"row {row} is not among the {ny} pixels along y."
         raise ValueError(msg)
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     order = np.argsort(tilt_series.theta, kind="stable")
     theta = tilt_series.theta[order]
     size = tilt_series.pixel_size
@@ -224,7 +225,7 @@ def plot_fourier_shell_correlation(
     --------
     >>> ax = plot_fourier_shell_correlation(curve)  # doctest: +SKIP
     """
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     curves = source if isinstance(source, Mapping) else {"": source}
     for name, curve in curves.items():
         ax.plot(curve.frequency, curve.correlation, label=name or None, color=None if name else EVEN_COLOR)
@@ -250,8 +251,3 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 def _is_within(position: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(position) == len(shape) and all(0 <= i < n for i, n in zip(position, shape, strict=True))
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    _, ax = plt.subplots(figsize=size, layout="constrained")
-    return ax

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
-from medrange.plotting.style import ACCENT_COLOR, ODD_COLOR, axis_label, order_colors, settle, styled
+from medrange.plotting.style import ACCENT_COLOR, ODD_COLOR, axis_label, new_axes, order_colors, settle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +83,7 @@ def plot_peaks(
         raise ValueError(msg)
     right, up = (i for i in range(3) if i != normal)
     image = data.take(index, axis=normal).T
-    ax, new = (_new_axes((3.6, 3.2)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 3.2)), True) if ax is None else (ax, False)
     limits = *_edges(data.shape[right], peaks.pixel_size), *_edges(data.shape[up], peaks.pixel_size)
     ax.imshow(image, origin="lower", extent=limits, cmap="gray", vmin=0, vmax=np.percentile(image, _BRIGHTEST) or None)
     near = np.abs(peaks.positions[:, normal] - position) <= thickness / 2
@@ -124,7 +123,7 @@ def plot_intensities(classification: Classification, *, bins: int = 100, ax: Axe
     --------
     >>> ax = plot_intensities(classify_atoms(peaks, volume))  # doctest: +SKIP
     """
-    ax, new = (_new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
+    ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     edges = np.histogram_bin_edges(classification.intensity, bins)
     everything = np.ones(len(classification.labels), dtype=bool)
     for chosen, color, marker, label in _groups(everything, classification):
@@ -156,7 +155,3 @@ def _groups(chosen: np.ndarray, classification: Classification | None) -> list[t
 def _edges(size: int, pixel_size: float) -> tuple[float, float]:
     """Outer edges of the first and the last voxel, angstrom from the center voxel."""
     return (-(size // 2) - 0.5) * pixel_size, (size - 1 - size // 2 + 0.5) * pixel_size
-
-
-def _new_axes(size: tuple[float, float]) -> Axes:
-    return plt.subplots(figsize=size, layout="constrained")[1]
