@@ -1,8 +1,12 @@
 """The peers on the same work: 36 azimuthal dark fields of one ring (what V2D and P_n are made of), all I(k).
 
-Run by `medium_range_order.py --peers PYTHON` in an interpreter that has them; a peer that is absent is
-skipped with a note. Work that loops over patterns in Python is timed on a part of the scan and scaled.
+Run by `medium_range_order.py --peers PYTHON` and `goals.py --peers FOLDER` in an interpreter that has them; a peer that is
+absent is skipped with a note, and `--json` ends with the ratios to `numpy.sum` as one line. Work that loops over
+patterns in Python is timed on a part of the scan and scaled.
 """
+
+import json
+import sys
 
 import numpy as np
 from timing import byte_sum, header, row, seconds, synthetic_scan
@@ -85,12 +89,16 @@ def main():
     baselines = [seconds(data.sum), seconds(lambda: byte_sum(data))]
     print(header("peers, float32, 128 x 128, scan 64 x 64"))
     print(row("numpy.sum", baselines[0], baselines))
+    ratios = []
     for peer in (libertem, pyxem, py4dstem):
         try:
             for name, times, scale in peer(data):
                 print(row(name, tuple(scale * t for t in times), baselines), flush=True)
+                ratios.append({"what": name, "measured": scale * times[0] / baselines[0][0]})
         except ImportError as error:
             print(f"{peer.__name__}: skipped, {error}")
+    if "--json" in sys.argv[1:]:
+        print(json.dumps(ratios))
 
 
 if __name__ == "__main__":

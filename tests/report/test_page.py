@@ -123,6 +123,15 @@ def test_table_writes_units_and_rounds(table):
     assert table.rows[1][:2] == [("sum", "sum"), ("–", "")]
 
 
+def test_columns_are_set_by_what_they_hold(tmp_path, table):
+    frame = pd.DataFrame({"value": [1.5, np.nan], "verdict": ["good", "look"], "meaning": ["short", "long " * 20]})
+    assert Table(frame, "A").kinds == ["number", "word", "text"]
+    assert Table(frame[:0], "A").kinds == ["number"] * 3
+    page = written(tmp_path, sections=[Section("A", tables=(Table(frame, "A"),))])
+    assert [cell["class"] for cell in page.all("td")] == ["number", "word", "text"] * 2
+    assert [cell["class"] for cell in page.all("th")] == ["number", "word", "text"]
+
+
 def test_heads_can_be_clicked_to_sort_by_the_full_number(tmp_path, table):
     page = written(tmp_path, sections=[Section("A", tables=(table,))])
     assert len(page.all("button")) == 4

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Tables with more rows start folded.
 _FOLD_ABOVE = 12
+# Cells with longer text are broken into lines.
+_LONG_TEXT = 40
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -89,6 +91,11 @@ class Table:
             [(_cell(value, self.digits), _sort_key(value)) for value in row]
             for row in self.frame.itertuples(index=False, name=None)
         ]
+
+    @property
+    def kinds(self) -> list[str]:
+        """What each column holds, which decides how it is set: ``"number"``, ``"word"``, or ``"text"`` in lines."""
+        return [_kind(cells) for cells in zip(*self.rows, strict=True)] or ["number"] * self.frame.shape[1]
 
     @property
     def folded(self) -> bool:
@@ -202,3 +209,19 @@ def _sort_key(value: Any) -> str:
     if value is None or (isinstance(value, numbers.Real) and math.isnan(value)):
         return ""
     return repr(float(value)) if isinstance(value, numbers.Real) else str(value)
+
+
+def _kind(cells: Iterable[tuple[str, str]]) -> str:
+    """Kind of a column, from the texts and keys of its cells."""
+    cells = list(cells)
+    if max(len(text) for text, _ in cells) > _LONG_TEXT:
+        return "text"
+    return "word" if any(key and not _is_number(key) for _, key in cells) else "number"
+
+
+def _is_number(key: str) -> bool:
+    try:
+        float(key)
+    except ValueError:
+        return False
+    return True
