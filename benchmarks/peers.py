@@ -1,7 +1,7 @@
 """The peers on the same work: 36 azimuthal dark fields of one ring (what V2D and P_n are made of), all I(k).
 
-Run by `medium_range_order.py --peers PYTHON` and `goals.py --peers FOLDER` in an interpreter that has them; a peer that is
-absent is skipped with a note, and `--json` ends with the ratios to `numpy.sum` as one line. Work that loops over
+Run by `medium_range_order.py --peers PYTHON` and `goals.py --peers FOLDER` in an interpreter that has them; a peer that
+is absent is skipped with a note, and `--json` ends with the ratios to `numpy.sum` as one line. Work that loops over
 patterns in Python is timed on a part of the scan and scaled.
 """
 
