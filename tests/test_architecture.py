@@ -17,6 +17,7 @@ LEVELS = {
     "_version": 0,
     "units": 1,
     "geometry": 1,
+    "formats": 1,
     "datasets": 1,
     "kernels": 2,
     "pdf": 2,

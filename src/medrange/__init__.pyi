@@ -1,8 +1,10 @@
 from . import aet, datasets, units
 from ._version import __version__
-from .datacube import MRODataCube, from_py4dstem, to_py4dstem
+from .datacube import MRODataCube, from_py4dstem, save_py4dstem, to_py4dstem
 from .geometry import DiffractionGeometry
+from .plotting.panel import explore
 from .signals.autocorrelation import Autocorrelation
+from .signals.exporting import to_csv, to_tiff
 from .signals.fluctuation import FluctuationVariance
 from .signals.hotspots import Hotspots
 from .signals.loading import from_array, load
@@ -46,9 +48,13 @@ __all__ = [
     "__version__",
     "aet",
     "datasets",
+    "explore",
     "from_array",
     "from_py4dstem",
     "load",
+    "save_py4dstem",
+    "to_csv",
     "to_py4dstem",
+    "to_tiff",
     "units",
 ]

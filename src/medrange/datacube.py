@@ -1,42 +1,53 @@
 """At home in py4DSTEM: data cubes to signals and back without a copy, and a cube with medrange's methods.
 
-py4DSTEM's (Rx, Ry, Qx, Qy) are (y, x, ky, kx) here: its x runs along rows. Its ellipse is given by semiaxes a, b and
-the angle of a from Qx towards Qy; here by b/a and the angle of a from +kx towards +ky, so theta = pi/2 - angle.
+py4DSTEM's (Rx, Ry, Qx, Qy) are (y, x, ky, kx) here: its x runs along rows. What its calibration means in medrange is
+said in :mod:`medrange.signals.cube_calibration`. Rows of patterns are never turned over on the way: medrange's reader
+of Merlin files turns them (as HyperSpy's does) and py4DSTEM's does not, so the same file lies mirrored in the two, and
+a cube that medrange made says in its bundle which it holds.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import emdfile
 import numpy as np
 import py4DSTEM
 from emdfile import Array, Metadata
+from tqdm import tqdm
 
 from medrange.geometry import DiffractionGeometry
+from medrange.io.emd import BUNDLE, write_cube
 from medrange.signals.calibration import pixel_center
+from medrange.signals.cube_calibration import kept_beside, take_calibration
+from medrange.signals.descan import scan_shifts
+from medrange.signals.fluctuation import FluctuationVariance
 from medrange.signals.loading import from_array, load
+from medrange.signals.mapping import shows_progress
 from medrange.signals.mro_result import MROResult
 from medrange.signals.nanodiffraction import Nanodiffraction
+from medrange.signals.profiles import RadialProfile
+from medrange.signals.reduced_pdf import ReducedPDF
+from medrange.signals.strain import RingStrain
+from medrange.signals.structure_factor import StructureFactor
 from medrange.units import standard_units, unit_factor
 
-#: Name of the metadata bundle in which a cube carries what its own calibration has no place for.
-METADATA = "medrange"
 # py4DSTEM knows these units of Q only.
 _Q_UNITS = "A^-1"
-# A fitted origin that moves by less over the scan stands still.
-_STILL = 1e-6
+_BAR_DELAY = 2.0
 
 
 def from_py4dstem(cube: py4DSTEM.DataCube | str | Path, *, lazy: bool = False) -> Nanodiffraction:
     """Scan of a py4DSTEM data cube, with its calibration; the array is shared, not copied.
 
-    Taken over are pixel sizes and units of Q and R, the mean origin, the ellipse, and from a cube that medrange made
-    all of its geometry. An origin that was fitted at every position becomes the descan: a plane or a quadratic,
-    whichever py4DSTEM's own fit was.
+    Taken over are pixel sizes and units of Q and R, the mean origin, the ellipse, the QR rotation, and from a cube that
+    medrange made all of its geometry; where py4DSTEM's values were changed since, they count. An origin that was fitted
+    at every position becomes the descan: a plane or a quadratic, whichever py4DSTEM's own fit was.
 
     Parameters
     ----------
@@ -69,20 +80,21 @@ def from_py4dstem(cube: py4DSTEM.DataCube | str | Path, *, lazy: bool = False) -
         raise TypeError(msg)
     signal = from_array(cube.data, lazy=lazy)
     signal.metadata.General.title = cube.name
-    _read_calibration(signal, cube)
+    take_calibration(signal, cube.calibration._params, _kept(cube))
     return signal
 
 
 def to_py4dstem(signal: Nanodiffraction, *, name: str = "datacube") -> py4DSTEM.DataCube:
     """Cube with a scan's data and calibration; the array is shared, not copied.
 
-    The descan goes into the origin of every position, (qx0, qy0); the scan-to-detector rotation into ``QR_rotation``.
-    The exact geometry, mask included, goes along in the metadata bundle ``medrange``.
+    The descan goes into the origin of every position, (qx0, qy0); the scan rotation, with the sign that py4DSTEM's axes
+    give it, into ``QR_rotation``. The exact geometry, mask included, goes along in the metadata bundle ``medrange``.
 
     Parameters
     ----------
     signal : Nanodiffraction
-        Scan of two dimensions. A lazy one is computed, since py4DSTEM works in memory.
+        Scan of two dimensions. A lazy one is computed, since py4DSTEM works in memory; :func:`save_py4dstem` writes
+        one that is too large for that.
     name : str
         Name of the cube.
 
@@ -102,50 +114,83 @@ def to_py4dstem(signal: Nanodiffraction, *, name: str = "datacube") -> py4DSTEM.
     >>> to_py4dstem(mr.load(mr.datasets.sample_scan("empad"))).shape
     (11, 14, 128, 128)
     """
-    if signal.data.ndim != 4:
-        msg = f"the data have shape {signal.data.shape}; a data cube is (y, x, ky, kx)."
-        raise ValueError(msg)
+    _check_scan(signal)
     cube = py4DSTEM.DataCube(signal.data.compute() if signal._lazy else signal.data, name=name)
     _write_calibration(cube, signal)
     return cube
 
 
-def _read_calibration(signal: Nanodiffraction, cube: py4DSTEM.DataCube) -> None:
-    calibration = cube.calibration
-    scan_units = standard_units(calibration.get_R_pixel_units())
-    if scan_units is not None:
-        signal.calibrate(scan_step=float(calibration.get_R_pixel_size()), scan_units=scan_units)
-    k_units = standard_units(calibration.get_Q_pixel_units())
-    if k_units is not None and k_units.startswith("1/"):
-        signal.calibrate(k_step=float(calibration.get_Q_pixel_size()), k_units=k_units)
-    text = _kept(cube).get("geometry")
-    if text is not None and k_units is not None:
-        geometry = DiffractionGeometry.from_json(text)
-        if geometry.row_flip is not None:
-            # The rows are as the reader of the file left them.
-            signal.metadata.set_item("Medrange.Detector.row_flip", geometry.row_flip)
-        signal.set_geometry(geometry)
-    _read_origin(signal, calibration)
-    ellipse = calibration.get_ellipse() if text is None else None
-    if ellipse is not None and None not in ellipse:
-        a, b, theta = (float(value) for value in ellipse)
-        signal.set_ellipse((b / a, float((np.pi / 2 - theta) % np.pi)))
+def save_py4dstem(
+    signal: Nanodiffraction, path: str | Path, *, name: str = "datacube", overwrite: bool = False
+) -> Path:
+    """Write a scan, also one larger than memory, as a data cube that ``py4DSTEM.read`` opens (EMD 1.0).
+
+    A lazy signal is computed and written one block at a time. :func:`medrange.load` reads the file, lazily too, with
+    all of the calibration, which is written as :func:`to_py4dstem` does. An interrupted file has the ending
+    ``.partial``.
+
+    Parameters
+    ----------
+    signal : Nanodiffraction
+        Scan of two dimensions.
+    path : str or path
+        File to write, ``"cube.h5"``.
+    name : str
+        Name of the cube.
+    overwrite : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the scan does not have two dimensions.
+    FileExistsError
+        If the file is there, and is not to be replaced.
+
+    Examples
+    --------
+    >>> import medrange as mr, tempfile
+    >>> scan = mr.load(mr.datasets.sample_scan("empad"), lazy=True)
+    >>> mr.load(save_py4dstem(scan, tempfile.mkdtemp() + "/cube.h5"), lazy=True)
+    <LazyNanodiffraction, title: cube, dimensions: (14, 11|128, 128)>
+    """
+    _check_scan(signal)
+    path = Path(path)
+    if path.exists() and not overwrite:
+        msg = f"there is a file {path}; pass overwrite=True to replace it."
+        raise FileExistsError(msg)
+    cube = _Streamed(np.broadcast_to(np.zeros((), signal.data.dtype), signal.data.shape), name=name)
+    cube.source = signal.data
+    _write_calibration(cube, signal)
+    partial = path.with_name(f"{path.name}.partial")
+    emdfile.save(str(partial), cube, mode="o")
+    partial.replace(path)
+    return path
 
 
-def _read_origin(signal: Nanodiffraction, calibration: Any) -> None:
-    """Mean origin, and where it was fitted per position, the descan."""
-    origin = calibration.get_origin()
-    if origin is None or any(value is None for value in origin):
-        origin = calibration.get_origin_mean()
-    if any(value is None for value in origin):
-        return
-    rows, columns = (np.asarray(value, dtype=float) for value in origin)
-    if rows.ndim == 0 or max(np.ptp(rows), np.ptp(columns)) < _STILL:
-        signal.set_center((float(rows.mean()), float(columns.mean())))
-        return
-    centers = np.stack([rows, columns], axis=-1)
-    if np.abs(signal.fit_descan(1, centers=centers).residual) > _STILL:
-        signal.fit_descan(2, centers=centers)
+class _Streamed(py4DSTEM.DataCube):
+    """Cube whose array is written block by block; in memory it has only its shape."""
+
+    def to_h5(self, group: Any) -> Any:
+        """Write as a plain ``DataCube``."""
+        written = emdfile.Node.to_h5(self, group)
+        written.attrs["python_class"] = "DataCube"
+        axes = list(zip(self.dims, self.dim_names, self.dim_units, strict=True))
+        total = self.source.shape[0] * self.source.shape[1]
+        with tqdm(total=total, desc="saving", unit="pattern", delay=_BAR_DELAY, disable=not shows_progress()) as bar:
+            write_cube(written, self.source, axes, units=self.units, report=bar.update)
+        return written
+
+
+def _check_scan(signal: Nanodiffraction) -> None:
+    if signal.data.ndim != 4:
+        msg = f"the data have shape {signal.data.shape}; a data cube is (y, x, ky, kx)."
+        raise ValueError(msg)
 
 
 def _write_calibration(cube: py4DSTEM.DataCube, signal: Nanodiffraction) -> None:
@@ -160,40 +205,44 @@ def _write_calibration(cube: py4DSTEM.DataCube, signal: Nanodiffraction) -> None
             raise ValueError(msg)
         calibration.set_R_pixel_size(float(y.scale))
         calibration.set_R_pixel_units("A" if scan_units == "Å" else scan_units)
-    kept: dict[str, Any] = {"source": str(signal.metadata.get_item("Medrange.Source.file", ""))}
     k_axis = signal.axes_manager.signal_axes[1]
     if standard_units(k_axis.units) is not None:
         calibration.set_Q_pixel_size(float(k_axis.scale * unit_factor(standard_units(k_axis.units), "1/Å")))
         calibration.set_Q_pixel_units(_Q_UNITS)
-        if pixel_center(signal) is not None:
-            kept["geometry"] = signal.geometry.to_json()
-            _write_geometry(calibration, signal)
-    cube.metadata = Metadata(METADATA, data=kept)
+    kept = kept_beside(signal)
+    if pixel_center(signal) is not None:
+        _write_geometry(calibration, DiffractionGeometry.from_json(kept["geometry"]), signal)
+    cube.metadata = Metadata(BUNDLE, data=kept)
 
 
-def _write_geometry(calibration: Any, signal: Nanodiffraction) -> None:
+def _write_geometry(calibration: Any, geometry: DiffractionGeometry, signal: Nanodiffraction) -> None:
     """Origin, of every position if there is a descan; ellipse; rotation."""
-    geometry = signal.geometry
-    rows, columns = np.moveaxis(signal.centers, -1, 0)
-    calibration.set_origin((rows, columns) if geometry.descan is not None else tuple(map(float, geometry.center)))
+    shifts = scan_shifts(signal)
+    origin = geometry.center if shifts is None else np.moveaxis(geometry.center + shifts, -1, 0)
+    calibration.set_origin(tuple(origin) if shifts is not None else tuple(map(float, origin)))
     if geometry.ellipse is not None:
         ratio, angle = geometry.ellipse
         calibration.set_ellipse((1.0, float(ratio), float((np.pi / 2 - angle) % np.pi)))
     if geometry.scan_rotation is not None:
-        calibration.set_QR_rotation(float(geometry.scan_rotation))
+        # py4DSTEM turns from its x, along rows, towards its y: the other way round.
+        calibration.set_QR_rotation(-float(geometry.scan_rotation))
 
 
 def _kept(cube: py4DSTEM.DataCube) -> dict[str, Any]:
     """What medrange left in a cube."""
-    bundle = cube.metadata.get(METADATA)
+    bundle = cube.metadata.get(BUNDLE)
     return {} if bundle is None else dict(bundle._params)
 
 
 def _attach(cube: py4DSTEM.DataCube, name: str, result: Any) -> None:
     """Hang a result on the cube's tree: maps, stacks of maps and curves."""
-    if isinstance(result, MROResult):
-        for part in ("variance", "power", "ring_mean"):
-            _attach(cube, f"{name}_{part}", getattr(result, part))
+    if isinstance(result, MROResult | RingStrain):
+        parts = {part: getattr(result, part) for part in ("variance", "power", "ring_mean") if hasattr(result, part)}
+        for part, signal in (parts or result.signals).items():
+            _attach(cube, f"{name}_{part}", signal)
+        return
+    if isinstance(result, FluctuationVariance):
+        _attach_curves(cube, name, result)
         return
     if not hasattr(result, "axes_manager"):
         return
@@ -209,7 +258,21 @@ def _attach(cube: py4DSTEM.DataCube, name: str, result: Any) -> None:
     provenance = result.metadata.get_item("Medrange.Provenance")
     if provenance is not None:
         record = {key: str(value) for key, value in provenance.as_dictionary().items()}
-        node.metadata = Metadata(METADATA, data=record)
+        node.metadata = Metadata(BUNDLE, data=record)
+    cube.attach(node)
+
+
+def _attach_curves(cube: py4DSTEM.DataCube, name: str, result: FluctuationVariance) -> None:
+    """V(k) raw, its noise, corrected and its error, (4, n_k)."""
+    names = ("raw", "noise", "corrected", "error")
+    node = Array(
+        np.stack([getattr(result, part) for part in names]),
+        name=name,
+        dims=[np.arange(4), np.asarray(result.k, dtype=float)],
+        dim_names=[", ".join(names), "k"],
+        dim_units=["", result.k_units],
+    )
+    node.metadata = Metadata(BUNDLE, data={"method": result.method, "gain": str(result.gain)})
     cube.attach(node)
 
 
@@ -279,7 +342,10 @@ class MRODataCube(py4DSTEM.DataCube):
     fit_center = _calibrating("fit_center")
     fit_descan = _calibrating("fit_descan")
     fit_ellipse = _calibrating("fit_ellipse")
+    fit_k_scale = _calibrating("fit_k_scale")
     set_center = _calibrating("set_center")
+    set_descan = _calibrating("set_descan")
+    set_ellipse = _calibrating("set_ellipse")
     set_mask = _calibrating("set_mask")
     set_geometry = _calibrating("set_geometry")
 
@@ -295,6 +361,41 @@ class MRODataCube(py4DSTEM.DataCube):
     fluctuation_variance = _delegated("fluctuation_variance")
     ring_strain = _delegated("ring_strain")
     quality_report = _delegated("quality_report")
+    find_bad_pixels = _delegated("find_bad_pixels")
+    plan = _delegated("plan")
+    get_integrated_intensity = _delegated("get_integrated_intensity")
+
+    def structure_factor(self, composition: Any, **options: Any) -> StructureFactor:
+        """``radial_profile().structure_factor(composition, **options)``, S(k) at every position, kept in the tree.
+
+        See :meth:`medrange.RadialProfile.structure_factor`.
+        """
+        profile: RadialProfile = self.to_nanodiffraction().radial_profile()
+        result = profile.structure_factor(composition, **options)
+        _attach(self, "structure_factor", result)
+        return result
+
+    def reduced_pdf(self, composition: Any, **options: Any) -> ReducedPDF:
+        """Reduced pair distribution function G(r) at every position, r in angstrom, kept in the tree with its S(k).
+
+        Parameters
+        ----------
+        composition : str, dict or ase.Atoms
+            Atomic composition, ``"Zr55Co25Al20"``.
+        **options
+            Arguments of :meth:`medrange.RadialProfile.structure_factor` (``k_range``, ``polynomial_degree``, ...)
+            and of :meth:`medrange.StructureFactor.reduced_pdf` (``r_max``, ``r_step``, ``window``, ...).
+        """
+        names = inspect.signature(StructureFactor.reduced_pdf).parameters
+        transform = {name: options.pop(name) for name in names if name in options}
+        result = self.structure_factor(composition, **options).reduced_pdf(**transform)
+        _attach(self, "reduced_pdf", result)
+        return result
+
+    @property
+    def centers(self) -> np.ndarray:
+        """Row and column of the center at every position, scan shape + (2,), in pixels."""
+        return self.to_nanodiffraction().centers
 
     @property
     def geometry(self) -> DiffractionGeometry:

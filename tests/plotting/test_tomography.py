@@ -1,14 +1,18 @@
+import hyperspy.api as hs
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hyperspy.axes import DataAxis, UniformDataAxis
 
 from medrange.aet import Reconstruction, TiltSeries
 from medrange.aet.tomography import fourier_shell_correlation
 from medrange.plotting import (
     plot_fourier_shell_correlation,
+    plot_missing_wedge,
     plot_orthoslices,
     plot_r_factor,
     plot_sinogram,
+    plot_tilt_series,
 )
 from medrange.plotting.style import SCALE_BAR_GID
 
@@ -71,9 +75,55 @@ def test_sinogram_is_sorted_by_tilt(series):
     assert corners[0, [6, 7], 0] == pytest.approx(np.array([-0.25, 0.25]))
     assert ax.get_xlabel() == "x (Å)"
     assert plot_sinogram(series.select([1])).get_title() == "y = 5"
-    assert series.plot().get_title() == "y = 5"
+    assert series.plot_sinogram().get_title() == "y = 5"
     with pytest.raises(ValueError, match="row 10 is not among the 10"):
         plot_sinogram(series, row=10)
+
+
+def test_tilt_series_in_the_viewer(series, tmp_path):
+    stack = series.plot()
+    order = [1, 2, 0, 3]
+    assert np.array_equal(stack.data, series.projections[order].transpose(0, 2, 1))
+    tilt, x, y = stack.axes_manager._axes[0], *stack.axes_manager.signal_axes
+    assert isinstance(tilt, DataAxis)
+    assert (tilt.name, tilt.units, tilt.axis.tolist()) == ("θ", "deg", [-10, 0, 20, 40])
+    assert [(a.name, a.units, a.scale, a.size) for a in (x, y)] == [("x", "Å", 0.5, 12), ("y", "Å", 0.5, 10)]
+    # The center of rotation, pixel n // 2, is the origin.
+    assert (x.axis[6], y.axis[5]) == (0, 0)
+    assert stack._plot.is_active
+    stack.axes_manager.indices = (2,)
+    shown = stack._plot.signal_plot.ax.images[0].get_array()
+    assert np.array_equal(shown, series.projections[0].T)
+    stack.save(tmp_path / "stack.hspy")
+    loaded = hs.load(tmp_path / "stack.hspy")
+    assert loaded.metadata.Medrange.Tomography.angles.tolist() == series.angles[order].tolist()
+    assert loaded.axes_manager[0].axis.tolist() == [-10, 0, 20, 40]
+
+
+def test_tilt_axes(series):
+    even = plot_tilt_series(TiltSeries(series.projections, [20, -10, 0, 10]), cmap="viridis", navigator=None)
+    axis = even.axes_manager[0]
+    assert isinstance(axis, UniformDataAxis)
+    assert axis.axis == pytest.approx([-10, 0, 10, 20])
+    assert even.axes_manager.signal_axes[0].units == "px"
+    twice = TiltSeries(series.projections, [20, -10, 20, 10]).plot(navigator=None)
+    assert twice.axes_manager[0].name == "number of tilt"
+    assert twice.metadata.Medrange.Tomography.angles[:, 1].tolist() == [-10, 10, 20, 20]
+    assert series.select([1]).plot(navigator=None).axes_manager[0].axis.tolist() == [-10]
+    plt.close("all")
+
+
+def test_missing_wedge(series):
+    ax = plot_missing_wedge(np.arange(-70, 71, 10))
+    assert ax.get_title() == "15 tilts, missing wedge 40.0 deg"
+    wedges = ax.patches[:2]
+    assert np.array([(w.theta1, w.theta2) for w in wedges]) == pytest.approx(np.array([(70, 110), (250, 290)]))
+    # The slice of tilt theta is the line through (cos, -sin).
+    for line, theta in zip(ax.lines, np.radians(np.arange(-70, 71, 10)), strict=True):
+        assert line.get_xydata()[1] == pytest.approx([np.cos(theta), -np.sin(theta)])
+    _, mine = plt.subplots()
+    assert series.plot_missing_wedge(ax=mine) is mine
+    assert mine.get_title() == "4 tilts, missing wedge 130.0 deg"
 
 
 def test_fourier_shell_correlation(result):

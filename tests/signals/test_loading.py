@@ -1,10 +1,15 @@
+import os
+
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 import medrange as mr
+from medrange.io import frames
 from medrange.io.frames import RawFrames
+from medrange.simulate.writers import write_empad
 
 
 @pytest.mark.parametrize("name", ["empad", "merlin"])
@@ -35,8 +40,48 @@ def test_plot_of_a_lazy_scan_reads_no_block(monkeypatch):
     lazy.plot()
     # One block, for the pattern at the pointer.
     assert len(reads) <= 1
-    import matplotlib.pyplot as plt
+    plt.close("all")
 
+
+@pytest.mark.parametrize("name", ["empad", "merlin"])
+def test_navigator_of_a_large_scan_is_sampled(name, monkeypatch):
+    path = mr.datasets.sample_scan(name)
+    full = mr.load(path, lazy=True).navigator.data
+    rows, columns = full.shape
+    # As if a third of the lines and columns, rounded up, were the most that may be read.
+    monkeypatch.setattr(frames, "_MOST_STRIPS", rows * columns / 9)
+    opened = []
+    original = RawFrames._strips
+    monkeypatch.setattr(RawFrames, "_strips", lambda *args: opened.append(len(args[1])) or original(*args))
+    sampled = mr.load(path, lazy=True).navigator.data
+    assert sampled.shape == full.shape
+    assert sum(opened) == -(-rows // 3) * -(-columns // 3)
+    for row, column in np.ndindex(full.shape):
+        # The middle one of three stands for all, at the end the last one.
+        nearest = min(row // 3 * 3 + 1, rows - 1), min(column // 3 * 3 + 1, columns - 1)
+        assert sampled[row, column] == full[nearest]
+
+
+def test_plot_of_a_large_scan_reads_a_small_share_of_it(monkeypatch, tmp_path):
+    settings = {"scan_step": 0.3, "beam_energy": 300, "camera_length": 0.5}
+    path = write_empad(tmp_path / "scan", np.ones((1, 2, 128, 128)), **settings).with_suffix(".raw")
+    # 4096 patterns, nearly all of them a hole in the file.
+    os.truncate(path, 64 * 64 * 66560)
+    lazy = mr.load(path, lazy=True, scan_shape=(64, 64), block_bytes=2**22)
+    read = []
+    original = RawFrames.read_into
+
+    def read_into(self, out, *args):
+        read.append(out.shape[0] * out.shape[1])
+        original(self, out, *args)
+
+    monkeypatch.setattr(RawFrames, "read_into", read_into)
+    lazy.plot()
+    # The block of the pattern at the pointer: 4 MB of 272.
+    assert 1 <= sum(read) <= 0.02 * 4096
+    assert lazy._plot.navigator_plot is not None
+    lazy.axes_manager.indices = (40, 50)
+    assert sum(read) <= 0.04 * 4096
     plt.close("all")
 
 

@@ -1,10 +1,13 @@
-"""HDF5 files: py4DSTEM's EMD data cubes, and plain files with one scan in them."""
+"""HDF5 files: py4DSTEM's EMD data cubes, read and written, and plain files with one scan in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import h5py
 import numpy as np
 
@@ -13,12 +16,19 @@ from medrange.io.frames import ArrayFrames, ReadOptions, load_frames, open_hdf5
 from medrange.io.records import Calibration, Origin, record
 from medrange.units import standard_units
 
+#: Name of the metadata bundle in which a cube carries what py4DSTEM's calibration has no place for.
+BUNDLE = "medrange"
+#: Format of a data cube, in ``metadata.Medrange.Source``.
+CUBE = "py4DSTEM EMD"
+_BLOCK_BYTES = 64 * 2**20
+
 
 def read_hdf5(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[str]]:
     """Read the data cube of a py4DSTEM file, or the only scan of any other HDF5 file.
 
     In a py4DSTEM file the cube is found among the results stored with it; pixel sizes, units and the mean
-    origin come from its calibration. (Rx, Ry, Qx, Qy) are (y, x, ky, kx).
+    origin come from its calibration, all of which is in ``original_metadata``, with what medrange left there.
+    (Rx, Ry, Qx, Qy) are (y, x, ky, kx).
 
     Parameters
     ----------
@@ -48,10 +58,13 @@ def read_hdf5(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[st
         original = {"dataset": name, "attributes": {**_attributes(file), **_attributes(array)}}
         if values:
             original["calibration"] = values
+        kept = f"{name.rpartition('/')[0]}/metadatabundle/{BUNDLE}"
+        if name in cubes and kept in file:
+            original[BUNDLE] = _entries(file[kept])
     scan = source.shape[:-2]
     layout, shape_from, notes = lay_out(path, scan, source.count()[0], options)
     data = load_frames(source, layout, options)
-    kind = "py4DSTEM EMD" if name in cubes else "HDF5"
+    kind = CUBE if name in cubes else "HDF5"
     origin = Origin(path, kind, source.count()[0], shape_from)
     return record(data, layout, _calibration(values), origin, original), notes
 
@@ -84,6 +97,54 @@ def list_arrays(file: h5py.File) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
+def write_cube(
+    group: h5py.Group,
+    data: np.ndarray | da.Array,
+    axes: Sequence[tuple[np.ndarray, str, str]],
+    *,
+    units: str = "",
+    report: Callable[[int], object] | None = None,
+) -> None:
+    """Write the array and the axes of an EMD 1.0 data cube into its group, block by block, never whole.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Of the cube; its attributes and metadata are the caller's.
+    data : numpy.ndarray or dask.array.Array
+        (Rx, Ry, Qx, Qy). A dask array is computed one block of its chunks at a time.
+    axes : sequence of tuple
+        First two values, name and unit of each axis.
+    units : str
+        Unit of the data.
+    report : callable, optional
+        Called with the number of patterns after each block.
+    """
+    target = group.create_dataset("data", shape=data.shape, dtype=data.dtype)
+    target.attrs["units"] = units
+    for n, (values, name, units) in enumerate(axes):
+        axis = group.create_dataset(f"dim{n}", data=np.asarray(values, dtype=float)[:2])
+        axis.attrs["name"], axis.attrs["units"] = name, units
+    for region in _blocks(data):
+        block = data[region]
+        target[region] = block.compute() if isinstance(block, da.Array) else block
+        if report is not None:
+            report(block.shape[0] * block.shape[1])
+
+
+def _blocks(data: np.ndarray | da.Array) -> Iterator[tuple[slice, slice]]:
+    """Parts of the scan: a dask array's chunks, else whole lines."""
+    if isinstance(data, da.Array):
+        sizes = data.chunks[:2]
+    else:
+        lines = max(1, _BLOCK_BYTES // max(1, data[:1].nbytes))
+        sizes = tuple(min(lines, data.shape[0] - start) for start in range(0, data.shape[0], lines)), data.shape[1:2]
+    ends = [np.cumsum(axis).tolist() for axis in sizes]
+    starts = [[0, *axis[:-1]] for axis in ends]
+    for y, x in product(*(zip(a, b, strict=True) for a, b in zip(starts, ends, strict=True))):
+        yield slice(*y), slice(*x)
+
+
 def _choose(path: Path, file: h5py.File, cubes: list[str], wanted: str | None) -> str:
     arrays = list_arrays(file)
     if wanted is not None:
@@ -112,10 +173,13 @@ def _calibration_values(file: h5py.File, name: str) -> dict[str, Any]:
     for depth in range(len(parts), 0, -1):
         path = "/".join([*parts[:depth], "metadatabundle", "calibration"])
         if path in file:
-            items = file[path].items()
-            values = {key: _value(item) for key, item in items if isinstance(item, h5py.Dataset)}
-            return {key: value for key, value in values.items() if value is not None}
+            return _entries(file[path])
     return {}
+
+
+def _entries(group: h5py.Group) -> dict[str, Any]:
+    values = {key: _value(item) for key, item in group.items() if isinstance(item, h5py.Dataset)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _text(value: Any) -> Any:

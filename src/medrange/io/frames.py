@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,9 @@ _MAPPED_BYTES = 16 * 2**20
 
 # The strip read for a navigator: where it begins and what share of the rows it is; a page or two per frame.
 _STRIP_PLACE, _STRIP_SHARE = 0.65, 16
+# From so many positions at most, which a disk finds in about a second, and read by so many threads.
+_MOST_STRIPS = 2**14
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -155,18 +160,35 @@ class RawFrames:
             np.copyto(piece, self._view(piece.shape, first, layout.line))
 
     def strip_sums(self, layout: ScanLayout) -> np.ndarray:
-        """Sum of a narrow strip of detector rows off the direct beam at every position (rows, columns)."""
-        height = self.detector_shape[0]
-        start = int(_STRIP_PLACE * height)
-        strip = slice(start, start + max(1, height // _STRIP_SHARE))
+        """Sum of a narrow strip of detector rows off the direct beam at every position (rows, columns).
+
+        Of a large scan only every second, third, ... position in both directions is read, and stands for its
+        neighbors too: the time to open a file does not grow with it.
+        """
+        height, width = self.detector_shape
+        start, rows = int(_STRIP_PLACE * height), max(1, height // _STRIP_SHARE)
+        first_row = height - start - rows if self.flip_rows else start
+        place = self.start + self.header + first_row * width * np.dtype(self.dtype).itemsize
+        step = math.ceil(math.sqrt(math.prod(layout.grid) / _MOST_STRIPS))
+        lines, columns = (np.minimum(np.arange(0, n, step) + step // 2, n - 1).tolist() for n in layout.grid)
+        starts = [place + (layout.first + line * layout.line) * self.stride for line in lines]
+        with ThreadPoolExecutor(_READERS) as pool:
+            # Reads wait for the disk, which serves several at a time.
+            sums = np.array(list(pool.map(partial(self._strips, columns, (rows, width)), starts)))
         n_rows, n_columns = layout.grid
-        sums = np.empty((n_rows, n_columns))
-        lines = max(1, _STRIP_SHARE * _MAPPED_BYTES // (layout.line * self.stride))
-        for row in range(0, n_rows, lines):
-            piece = sums[row : row + lines]
-            view = self._view((*piece.shape, *self.detector_shape), layout.first + row * layout.line, layout.line)
-            piece[...] = view[:, :, strip].sum(axis=(2, 3), dtype=np.float64)
-        return sums
+        return sums.repeat(step, axis=0)[:n_rows].repeat(step, axis=1)[:, :n_columns]
+
+    def _strips(self, columns: list[int], shape: tuple[int, int], start: int) -> np.ndarray:
+        """Sums of the strips of one line; ``start`` is where that of its first frame begins."""
+        strips = np.empty((len(columns), *shape), np.dtype(self.dtype))
+        with open(self.path, "rb", buffering=0) as file:
+            if hasattr(os, "posix_fadvise"):
+                # Or the system reads ahead, which is the whole file in the end.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            for column, strip in zip(columns, strips, strict=True):
+                file.seek(start + column * self.stride)
+                file.readinto(strip)
+        return strips.sum(axis=(1, 2), dtype=np.float64)
 
     def _view(self, shape: tuple[int, ...], first: int, line: int) -> np.ndarray:
         """Map the frames from number ``first`` as an array (rows, columns, ky, kx) in the file's byte order."""
@@ -235,14 +257,25 @@ class ArrayFrames:
 
     def _fill(self, out: np.ndarray, array: Any, layout: ScanLayout, rows: slice, columns: slice) -> None:
         if len(self.shape) == 4:
-            out[...] = array[rows, columns]
+            _read_region(array, (rows, columns), out)
         elif layout.line == out.shape[1]:
             first = layout.first + rows.start * layout.line
-            out[...] = array[first : first + out.shape[0] * layout.line].reshape(out.shape)
+            frames = out.reshape(-1, *out.shape[2:])
+            _read_region(array, (slice(first, first + len(frames)),), frames)
         else:
             for i in range(out.shape[0]):
                 first = layout.first + (rows.start + i) * layout.line + columns.start
-                out[i] = array[first : first + out.shape[1]]
+                _read_region(array, (slice(first, first + out.shape[1]),), out[i])
+
+
+def _read_region(array: Any, region: tuple[slice, ...], out: np.ndarray) -> None:
+    """Read a region of an HDF5 or zarr array into ``out``, without a copy on the way where the types agree."""
+    if array.dtype != out.dtype or not out.flags.c_contiguous:
+        out[...] = array[region]
+    elif hasattr(array, "read_direct"):
+        array.read_direct(out, region)
+    else:
+        array.get_basic_selection(region, out=out)
 
 
 def open_hdf5(path: str | Path) -> Any:

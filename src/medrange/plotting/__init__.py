@@ -9,8 +9,20 @@ from medrange.plotting.components import (
     plot_weights,
 )
 from medrange.plotting.maps import plot_hotspots, plot_map, plot_order_maps, plot_strain
+from medrange.plotting.markers import add_hotspot_markers, hotspot_markers
+from medrange.plotting.motifs import (
+    plot_motif_fractions,
+    plot_motif_geometry,
+    plot_network,
+    plot_network_sizes,
+    plot_partial_icosahedra,
+    plot_sharing,
+    plot_voronoi_populations,
+)
+from medrange.plotting.panel import explore
 from medrange.plotting.patterns import plot_pattern
 from medrange.plotting.pdf import plot_reduced_pdf, plot_structure_factor
+from medrange.plotting.peak_editor import PeakEditor, edit_peaks
 from medrange.plotting.profiles import (
     plot_autocorrelation,
     plot_fluctuation_variance,
@@ -22,13 +34,20 @@ from medrange.plotting.profiles import (
 from medrange.plotting.refinement import plot_deviations, plot_refinement
 from medrange.plotting.tomography import (
     plot_fourier_shell_correlation,
+    plot_missing_wedge,
     plot_orthoslices,
     plot_r_factor,
     plot_sinogram,
+    plot_tilt_series,
 )
 from medrange.plotting.tracing import plot_intensities, plot_peaks
 
 __all__ = [
+    "PeakEditor",
+    "add_hotspot_markers",
+    "edit_peaks",
+    "explore",
+    "hotspot_markers",
     "plot_autocorrelation",
     "plot_basis",
     "plot_bond_order",
@@ -43,9 +62,15 @@ __all__ = [
     "plot_intensities",
     "plot_interface",
     "plot_map",
+    "plot_missing_wedge",
+    "plot_motif_fractions",
+    "plot_motif_geometry",
+    "plot_network",
+    "plot_network_sizes",
     "plot_order_maps",
     "plot_orthoslices",
     "plot_pair_distribution",
+    "plot_partial_icosahedra",
     "plot_pattern",
     "plot_peaks",
     "plot_power_spectrum",
@@ -53,10 +78,13 @@ __all__ = [
     "plot_radial_profile",
     "plot_reduced_pdf",
     "plot_refinement",
+    "plot_sharing",
     "plot_sinogram",
     "plot_size_statistics",
     "plot_spectrum",
     "plot_strain",
     "plot_structure_factor",
+    "plot_tilt_series",
+    "plot_voronoi_populations",
     "plot_weights",
 ]

@@ -142,7 +142,7 @@ def plot_order_maps(
     --------
     >>> axes = plot_order_maps(result.power, contour=result.variance)  # doctest: +SKIP
     """
-    orders = _orders(order_map)
+    orders = stack_orders(order_map)
     panels = [
         (order_label(order), np.asarray(data), label)
         for order, data in zip(orders, np.asarray(order_map.data), strict=True)
@@ -203,7 +203,7 @@ def plot_hotspots(
     --------
     >>> ax = plot_hotspots(result.power.hotspots(), result.power, n=4)  # doctest: +SKIP
     """
-    order = _chosen_order(hotspots, n)
+    order = chosen_order(hotspots, n)
     labels = np.asarray(hotspots.labels[list(hotspots.orders).index(order)])
     if order_map is None:
         frame = MapFrame.of_grid(labels.shape, hotspots.pixel_size, hotspots.origin)
@@ -281,7 +281,7 @@ def _hotspot_title(hotspots: Hotspots, order: Hashable) -> str:
     return f"{title}\nmean diameter {row['diameter_mean']:.2f} {units}".rstrip()
 
 
-def _chosen_order(hotspots: Hotspots, n: int | str | None) -> Hashable:
+def chosen_order(hotspots: Hotspots, n: int | str | None) -> Hashable:
     """Order to draw: as asked, else the sum, else the first."""
     orders = list(hotspots.orders)
     if n is None:
@@ -298,7 +298,7 @@ def _background(order_map: OrderMap, order: Hashable) -> np.ndarray:
         return np.asarray(order_map.data)
     if order == "sum":
         return np.asarray(order_map.normalized_sum().data)
-    orders = _orders(order_map)
+    orders = stack_orders(order_map)
     if order not in orders:
         msg = f"the background holds no map n = {order!r}; it has {', '.join(map(str, orders))}."
         raise ValueError(msg)
@@ -344,7 +344,7 @@ def _single_map(signal: Any) -> np.ndarray:
     return np.asarray(signal.data)
 
 
-def _orders(order_map: Any) -> list[int]:
+def stack_orders(order_map: Any) -> list[int]:
     """Symmetry orders along the navigation axis."""
     if order_map.axes_manager.navigation_dimension != 1:
         msg = (

@@ -1,4 +1,4 @@
-"""Figures of tomography: R over the iterations, orthogonal slices, sinogram, Fourier shell correlation."""
+"""Figures of tomography: projections, sinogram, missing wedge, R over the iterations, slices, shell correlation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patches import Circle, Wedge
 from matplotlib.ticker import MaxNLocator
 
+from medrange.aet.tomography.coverage import missing_wedge, slice_directions
 from medrange.plotting.style import (
     ACCENT_COLOR,
     EVEN_COLOR,
@@ -22,6 +24,7 @@ from medrange.plotting.style import (
 )
 
 if TYPE_CHECKING:
+    from hyperspy.signals import Signal2D
     from matplotlib.axes import Axes
 
     from medrange.aet.tomography.reconstruction import Reconstruction
@@ -195,6 +198,103 @@ def plot_sinogram(
     ax.set_xlabel(axis_label("x", "px" if size is None else "Å"))
     ax.set_ylabel("tilt θ (deg)")
     ax.set_title(f"y = {row}")
+    return settle(ax) if new else ax
+
+
+@styled()
+def plot_tilt_series(tilt_series: TiltSeries, *, cmap: str = "gray", **keywords: object) -> Signal2D:
+    """Show the projections one by one in HyperSpy's viewer, in the order of their tilts.
+
+    Parameters
+    ----------
+    tilt_series : TiltSeries
+        Projections.
+    cmap : str, optional
+        Name of a color map.
+    **keywords
+        Of :meth:`hyperspy.signals.Signal2D.plot`: ``navigator="slider"``, ``norm``, ``vmin``, ...
+
+    Returns
+    -------
+    hyperspy.signals.Signal2D
+        The stack that is shown, (tilt | x, y), a copy in the order of the tilts: y runs downwards, the center of
+        rotation lies at (0, 0). The navigation axis has the tilt in degrees, or, where two are equal, their number. All
+        angles are in ``metadata.Medrange.Tomography.angles``, (phi, theta, psi) in degrees.
+
+    Examples
+    --------
+    >>> stack = plot_tilt_series(tilt_series)  # doctest: +SKIP
+    """
+    from hyperspy.signals import Signal2D
+
+    order = np.argsort(tilt_series.theta, kind="stable")
+    theta = tilt_series.theta[order]
+    size, units = (1.0, "px") if tilt_series.pixel_size is None else (tilt_series.pixel_size, "Å")
+    lateral = [
+        {"name": name, "size": n, "scale": size, "offset": -(n // 2) * size, "units": units, "navigate": False}
+        for name, n in zip("yx", tilt_series.image_shape[::-1], strict=True)
+    ]
+    stack = Signal2D(
+        np.ascontiguousarray(tilt_series.projections[order].transpose(0, 2, 1)),
+        axes=[_tilt_axis(theta), *lateral],
+    )
+    stack.metadata.General.title = f"tilt series, θ {theta[0]:.1f} to {theta[-1]:.1f} deg"
+    stack.metadata.set_item("Signal.quantity", "intensity")
+    stack.metadata.set_item("Medrange.Tomography.angles", tilt_series.angles[order])
+    stack.plot(cmap=cmap, **keywords)
+    return stack
+
+
+def _tilt_axis(theta: np.ndarray) -> dict[str, object]:
+    """Navigation axis of increasing tilts, as HyperSpy takes it."""
+    if theta.size > 1 and np.diff(theta).min() <= 0:
+        return {"name": "number of tilt", "size": theta.size, "navigate": True}
+    steps = np.diff(theta)
+    if steps.size == 0 or np.ptp(steps) < 1e-6:
+        scale = float(steps.mean()) if steps.size else 1.0
+        return {"name": "θ", "size": theta.size, "scale": scale, "offset": theta[0], "units": "deg", "navigate": True}
+    return {"name": "θ", "axis": theta, "units": "deg", "navigate": True}
+
+
+@styled()
+def plot_missing_wedge(source: TiltSeries | np.ndarray, *, ax: Axes | None = None) -> Axes:
+    """Draw which lines of the plane ky = 0 of Fourier space are measured, and the wedge that no projection reaches.
+
+    With tilts about y alone every other plane of constant ky looks the same. Atoms are elongated along the middle of
+    the wedge.
+
+    Parameters
+    ----------
+    source : TiltSeries or numpy.ndarray
+        A tilt series, or its angles in degrees: (n_tilts, 3), or (n_tilts,) for theta alone.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on, in units of the highest frequency that a pixel allows; the title tells the wedge's angle.
+
+    Examples
+    --------
+    >>> ax = plot_missing_wedge(tilt_series)  # doctest: +SKIP
+    """
+    angles = getattr(source, "angles", source)
+    ax, new = (new_axes((3.0, 3.2)), True) if ax is None else (ax, False)
+    directions = np.radians(slice_directions(angles))
+    first, last = missing_wedge(angles)
+    for opposite in (0, 180):
+        ax.add_patch(Wedge((0, 0), 1, first + opposite, last + opposite, color=ACCENT_COLOR, alpha=0.25, lw=0))
+    for direction in directions:
+        x, z = np.cos(direction), np.sin(direction)
+        ax.plot([-x, x], [-z, z], color=EVEN_COLOR, lw=0.7)
+    ax.add_patch(Circle((0, 0), 1, fill=False, color=SUM_COLOR, lw=0.8))
+    ax.set_aspect("equal")
+    ax.set_xlim(-1.05, 1.05)
+    ax.set_ylim(-1.05, 1.05)
+    ax.set_xlabel("k$_x$ / k$_{max}$")
+    ax.set_ylabel("k$_z$ / k$_{max}$")
+    ax.set_title(f"{directions.size} tilts, missing wedge {last - first:.1f} deg")
     return settle(ax) if new else ax
 
 

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from medrange.aet.tomography.classification import Classification
     from medrange.aet.tomography.tracing import Peaks
 
-_NAMES = "xyz"
+#: Names of the axes of a volume, in their order.
+AXES = "xyz"
 #: Percentile of the slice at which its gray is white.
 _BRIGHTEST = 99.5
 # Of the atoms where there is one species: stands out on black and on white.
 _ATOM_COLOR = "#2a9fd6"
+# Of up to four species, by rising intensity: stand out on black and on white, and for the color-blind (Okabe and Ito).
+_SPECIES_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7")
 
 
 @styled()
@@ -68,33 +71,20 @@ def plot_peaks(
     --------
     >>> ax = plot_peaks(peaks, reconstruction, axis="y", position=3.2)  # doctest: +SKIP
     """
-    data = np.asarray(getattr(volume, "volume", volume))
-    if axis not in tuple(_NAMES):
-        msg = f"axis is {axis!r}; give 'x', 'y' or 'z'."
-        raise ValueError(msg)
-    if data.shape != tuple(peaks.shape):
-        msg = f"the volume has shape {data.shape} but the peaks were traced in {tuple(peaks.shape)} voxels."
-        raise ValueError(msg)
-    normal = _NAMES.index(axis)
-    index = round(position / peaks.pixel_size) + data.shape[normal] // 2
-    if not 0 <= index < data.shape[normal]:
-        low, high = _edges(data.shape[normal], peaks.pixel_size)
-        msg = f"position {position:g} Å lies outside the volume, which spans {low:.4g} to {high:.4g} Å along {axis}."
-        raise ValueError(msg)
-    right, up = (i for i in range(3) if i != normal)
-    image = data.take(index, axis=normal).T
+    slices = VolumeSlices(volume, peaks)
+    image = slices.image(axis, slices.index(axis, position))
+    (right, up), limits = slices.plane(axis), slices.extent(axis)
     ax, new = (new_axes((3.6, 3.2)), True) if ax is None else (ax, False)
-    limits = *_edges(data.shape[right], peaks.pixel_size), *_edges(data.shape[up], peaks.pixel_size)
-    ax.imshow(image, origin="lower", extent=limits, cmap="gray", vmin=0, vmax=np.percentile(image, _BRIGHTEST) or None)
-    near = np.abs(peaks.positions[:, normal] - position) <= thickness / 2
+    ax.imshow(image, origin="lower", extent=limits, cmap="gray", vmin=0, vmax=slices.white(image))
+    near = np.abs(peaks.positions[:, AXES.index(axis)] - position) <= thickness / 2
     for chosen, color, marker, label in _groups(near, classification):
         style = {"facecolors": "none", "edgecolors": color} if marker == "o" else {"color": color}
         where = peaks.positions[chosen]
         ax.scatter(where[:, right], where[:, up], s=22, marker=marker, linewidths=0.9, label=label, **style)
     ax.set_xlim(limits[:2])
     ax.set_ylim(limits[2:])
-    ax.set_xlabel(axis_label(_NAMES[right], "Å"))
-    ax.set_ylabel(axis_label(_NAMES[up], "Å"))
+    ax.set_xlabel(axis_label(AXES[right], "Å"))
+    ax.set_ylabel(axis_label(AXES[up], "Å"))
     ax.set_title(f"{axis} = {position:g} Å, {int(near.sum())} peaks within ±{thickness / 2:g} Å")
     if classification is not None:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, columnspacing=1.0, handletextpad=0.3)
@@ -141,7 +131,7 @@ def _groups(chosen: np.ndarray, classification: Classification | None) -> list[t
     if classification is None:
         return [(chosen, ACCENT_COLOR, "o", "peaks")]
     n_species = classification.n_species
-    colors = {1: _ATOM_COLOR} if n_species == 1 else order_colors(list(range(1, n_species + 1)))
+    colors = class_colors(n_species)
     groups = [(chosen & (classification.labels == 0), ODD_COLOR, "o", "no atoms")]
     for kind in range(1, n_species + 1):
         name = "atoms" if n_species == 1 else f"species {kind}"
@@ -152,6 +142,84 @@ def _groups(chosen: np.ndarray, classification: Classification | None) -> list[t
     return groups
 
 
-def _edges(size: int, pixel_size: float) -> tuple[float, float]:
-    """Outer edges of the first and the last voxel, angstrom from the center voxel."""
-    return (-(size // 2) - 0.5) * pixel_size, (size - 1 - size // 2 + 0.5) * pixel_size
+class VolumeSlices:
+    """Slices of the volume that peaks were traced in, and where they lie in angstrom from the center voxel.
+
+    Parameters
+    ----------
+    volume : numpy.ndarray or Reconstruction
+        Shape (nx, ny, nz).
+    peaks : Peaks
+        Know shape and pixel size.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not agree.
+    """
+
+    def __init__(self, volume: np.ndarray | Any, peaks: Peaks) -> None:
+        self.data, self.pixel_size = np.asarray(getattr(volume, "volume", volume)), float(peaks.pixel_size)
+        if self.data.shape != tuple(peaks.shape):
+            msg = f"the volume has shape {self.data.shape} but the peaks were traced in {tuple(peaks.shape)} voxels."
+            raise ValueError(msg)
+
+    def plane(self, axis: str) -> tuple[int, int]:
+        """Axes of the volume that point to the right and up."""
+        right, up = (i for i, name in enumerate(AXES) if name != axis)
+        return right, up
+
+    def extent(self, axis: str) -> tuple[float, float, float, float]:
+        """Outer edges of the border voxels of a slice: left, right, bottom, top."""
+        right, up = self.plane(axis)
+        return *self._edges(right), *self._edges(up)
+
+    def range(self, axis: str) -> tuple[float, float]:
+        """Positions of the first and the last slice."""
+        size = self.data.shape[AXES.index(axis)]
+        return self.position(axis, 0), self.position(axis, size - 1)
+
+    def index(self, axis: str, position: float) -> int:
+        """Index of the slice at a position.
+
+        Raises
+        ------
+        ValueError
+            If there is no such axis, or no slice.
+        """
+        if axis not in tuple(AXES):
+            msg = f"axis is {axis!r}; give 'x', 'y' or 'z'."
+            raise ValueError(msg)
+        normal = AXES.index(axis)
+        index = round(position / self.pixel_size) + self.data.shape[normal] // 2
+        if not 0 <= index < self.data.shape[normal]:
+            low, high = self._edges(normal)
+            msg = (
+                f"position {position:g} Å lies outside the volume, which spans {low:.4g} to {high:.4g} Å along {axis}."
+            )
+            raise ValueError(msg)
+        return index
+
+    def position(self, axis: str, index: int) -> float:
+        """Position of a slice."""
+        return (index - self.data.shape[AXES.index(axis)] // 2) * self.pixel_size
+
+    def image(self, axis: str, index: int) -> np.ndarray:
+        """Voxels of a slice, rows from the bottom to the top."""
+        return self.data.take(index, axis=AXES.index(axis)).T
+
+    def white(self, image: np.ndarray) -> float | None:
+        """Value that is drawn white."""
+        return float(np.percentile(image, _BRIGHTEST)) or None
+
+    def _edges(self, axis: int) -> tuple[float, float]:
+        size = self.data.shape[axis]
+        return (-(size // 2) - 0.5) * self.pixel_size, (size - 1 - size // 2 + 0.5) * self.pixel_size
+
+
+def class_colors(n_species: int) -> dict[int, Any]:
+    """Color of each species, 1 .. n."""
+    if n_species == 1:
+        return {1: _ATOM_COLOR}
+    several = n_species <= len(_SPECIES_COLORS)
+    return dict(enumerate(_SPECIES_COLORS[:n_species], 1)) if several else order_colors(list(range(1, n_species + 1)))

@@ -10,6 +10,8 @@ import numpy as np
 from hyperspy.signals import Signal2D
 
 from medrange import io
+from medrange.io.emd import BUNDLE, CUBE
+from medrange.signals.cube_calibration import take_calibration
 from medrange.signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
 
 
@@ -18,7 +20,8 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
 
     The format is recognized by the file's content: EMPAD (.xml, .raw), Merlin (.mib, .hdr), HyperSpy
     (.hspy, .zspy), py4DSTEM and other HDF5 (.h5), NumPy (.npy). Beam energy, camera length and scan step
-    are taken from the file where it has them; the center never is: call ``fit_center()``.
+    are taken from the file where it has them; the center never is: call ``fit_center()``. Only a py4DSTEM file knows
+    it, and with it the ellipse, and how the center moves over the scan.
 
     Parameters
     ----------
@@ -26,7 +29,8 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
         The file; of a pair (.xml/.raw, .mib/.hdr) either one.
     lazy : bool
         Read patterns only when they are needed, in blocks of the scan. A lazy signal of a raw file comes
-        with a navigator made from a strip of each pattern.
+        with a navigator made from a strip of each pattern, of a scan of more than 16384 positions from every
+        second, third, ... in both directions.
     **reading
         ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``: see
         :func:`medrange.io.read`.
@@ -59,6 +63,11 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     )
     if record["metadata"]["Signal"]["signal_type"] != Nanodiffraction._signal_type:
         signal.set_signal_type(record["metadata"]["Signal"]["signal_type"])
+    if signal.metadata.get_item("Medrange.Source.format") == CUBE:
+        original = record["original_metadata"]
+        take_calibration(signal, original.get("calibration", {}), original.get(BUNDLE, {}))
+    # The file that was opened: Medrange.Source names that of the detector, also of a converted scan.
+    signal.tmp_parameters.add_dictionary({"path": str(path), "patterns": signal.axes_manager.navigation_size})
     if "navigator" in record:
         signal.navigator = _navigator(signal, record["navigator"])
     return signal
@@ -128,7 +137,7 @@ def from_array(
 def _navigator(signal: Nanodiffraction, image: np.ndarray) -> Signal2D:
     """Image over the scan that ``plot()`` shows instead of reading every pattern."""
     navigator = Signal2D(image)
-    navigator.metadata.General.title = "sum of a strip of each pattern"
+    navigator.metadata.General.title = "sum of a strip of the patterns"
     for own, axis in zip(navigator.axes_manager.signal_axes, signal.axes_manager.navigation_axes, strict=True):
         own.name, own.scale, own.offset, own.units = axis.name, axis.scale, axis.offset, axis.units
     return navigator

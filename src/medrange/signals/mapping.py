@@ -119,26 +119,37 @@ def shows_progress(show_progressbar: bool | None = None) -> bool:
     return bool(preferences.General.show_progressbar if show_progressbar is None else show_progressbar)
 
 
+def whole_patterns_advice(data: da.Array) -> str:
+    """What to do where the chunks cut the patterns; empty where they do not."""
+    if all(len(axis) == 1 for axis in data.chunks[-2:]):
+        return ""
+    return (
+        f"the chunks {data.chunksize} cut the patterns, so each pattern is put together first, which is slow. "
+        "Load with medrange.load, or call s.rechunk(nav_chunks='auto', sig_chunks=-1) once and save."
+    )
+
+
 def _whole_patterns(data: da.Array) -> da.Array:
     """Make sure that no chunk cuts a pattern."""
-    if all(len(axis) == 1 for axis in data.chunks[-2:]):
+    advice = whole_patterns_advice(data)
+    if not advice:
         return data
-    msg = (
-        f"the chunks {data.chunksize} cut the patterns, so each pattern is put together first, which is slow. "
-        "Load with medrange.load, or call s.rechunk(nav_chunks=..., sig_chunks=-1) once and save."
-    )
-    warnings.warn(msg, stacklevel=5)
+    warnings.warn(advice, stacklevel=5)
     return data.rechunk({data.ndim - 2: -1, data.ndim - 1: -1})
 
 
 def _block(
-    block: np.ndarray,
-    shifts: np.ndarray | None = None,
+    block: list[list[np.ndarray]],
+    shifts: list[list[np.ndarray]] | None = None,
     *,
     function: FrameFunction,
     outputs: tuple[Output, ...],
 ) -> np.ndarray:
-    """All outputs of one chunk, as one object in an array with a single element per chunk."""
+    """All outputs of one chunk, as one object in an array with a single element per chunk.
+
+    The chunk is the only one of two lists, of those along the axes of the detector.
+    """
+    block, shifts = block[0][0], None if shifts is None else shifts[0][0]
     scan_shape = block.shape[:-2]
     frames = block.reshape(-1, *block.shape[-2:])
     parts = function(frames) if shifts is None else function(frames, shifts.reshape(-1, 2))
@@ -167,17 +178,22 @@ def _map_lazy(
         lazy = _map_lazy(data[None], function, outputs, None if shifts is None else shifts[None])
         return [array if output.is_sum else array[0] for array, output in zip(lazy, outputs, strict=True)]
     ones = tuple((1,) * len(axis) for axis in data.chunks[:-2])
-    # Chunks that match block by block: one more axis stands where the patterns have their rows.
-    beside = [] if shifts is None else [da.from_array(shifts[..., None, :], chunks=(*data.chunks[:-2], 1, 2))]
-    cells = da.map_blocks(
+    scan = tuple(range(n_scan))
+    arrays = [data, (*scan, n_scan, n_scan + 1)]
+    if shifts is not None:
+        # Chunks that match block by block: one more axis stands where the patterns have their rows.
+        beside = da.from_array(shifts[..., None, :], chunks=(*data.chunks[:-2], 1, 2))
+        arrays += [beside, (*scan, n_scan + 2, n_scan + 3)]
+    cells = da.blockwise(
         _block,
-        data,
-        *beside,
+        scan,
+        *arrays,
         function=function,
         outputs=tuple(outputs),
         dtype=object,
-        drop_axis=[n_scan, n_scan + 1],
-        chunks=ones,
+        adjust_chunks=dict(zip(scan, ones, strict=True)),
+        # Else dask copies every chunk to join it with no other.
+        concatenate=None,
         meta=np.empty((0,) * n_scan, dtype=object),
     )
     results = []

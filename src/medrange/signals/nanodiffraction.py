@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from hyperspy.signals import LazySignal2D, Signal2D
 
 from medrange.geometry import PolarGrid
 from medrange.kernels.rings import FIRST_POWER, VARIANCE
-from medrange.signals import blocks, calibration, polar_maps
+from medrange.signals import blocks, calibration, exchange, polar_maps, regions
 from medrange.signals.building import build, map_axes, order_axis, uniform_axis
 from medrange.signals.calibrated import CalibratedPatterns
 from medrange.signals.descan import scan_shifts
@@ -19,6 +19,7 @@ from medrange.signals.fluctuation import FluctuationVariance, fluctuation_varian
 from medrange.signals.grids import all_rings, open_band
 from medrange.signals.mro_result import MROResult, analyze
 from medrange.signals.order_map import LazyOrderMap, OrderMap
+from medrange.signals.plan import Plan, plan
 from medrange.signals.polar import PolarNanodiffraction, checked_orders
 from medrange.signals.profiles import RadialProfile
 from medrange.signals.quality import QualityReport, quality_report
@@ -301,6 +302,76 @@ class Nanodiffraction(CalibratedPatterns):
         ``gain`` (data units per detected electron) tells the shot noise; without it that is unknown.
         """
         return quality_report(self, k, width, gain=gain)
+
+    def get_integrated_intensity(self, roi: Any) -> Signal2D:
+        """Image of the summed intensity in a region of HyperSpy's, ``hs.roi.CircleROI(cx=4.0, cy=0.0, r=0.5)``.
+
+        It is named as pyxem's method of the same result. Masked pixels are left out of the sum; the region lies
+        still on the detector, whatever the descan: :meth:`virtual_dark_field` moves along, and gives the mean.
+        """
+        return regions.integrated_intensity(self, roi)
+
+    @classmethod
+    def from_signal(cls, signal: Any) -> Nanodiffraction:
+        """Patterns from a signal of HyperSpy, pyxem or kikuchipy, or a data set of quantem; the array is shared.
+
+        Axes and metadata are taken over, and from pyxem center, mask, beam energy and the ellipse of its affine matrix.
+        k in 2 pi/length or angles becomes k = 1/d; angles need the beam energy. A quantem data set's ``origin`` is the
+        coordinate of its first pixel. The center counts as known where k = 0 lies inside the detector.
+
+        Raises
+        ------
+        TypeError
+            If it is none of these.
+        ValueError
+            If the patterns are not the last two axes, complex, of bent axes, or the affine matrix is no ellipse.
+
+        Examples
+        --------
+        >>> Nanodiffraction.from_signal(Signal2D(np.zeros((3, 4, 8, 8))))
+        <Nanodiffraction, title: , dimensions: (4, 3|8, 8)>
+        """
+        return exchange.from_signal(signal, (Nanodiffraction, LazyNanodiffraction))
+
+    def to_pyxem(self) -> Any:
+        """Same array and calibration as ``ElectronDiffraction2D`` of pyxem; ImportError where that is not installed.
+
+        Center, scale, mask and ellipse are set through pyxem's ``calibration``, and :meth:`from_signal` brings back
+        what it has no place for (the descan, the scan rotation).
+        """
+        return exchange.to_pyxem(self)
+
+    def plan(
+        self,
+        methods: Mapping[str, Mapping[str, Any]] | Sequence[str] = ("radial_profile",),
+        *,
+        together: bool = False,
+        n_threads: int | None = None,
+    ) -> Plan:
+        """Bytes, memory and time of methods before they run: ``s.plan({"variance_map": {"k": 4, "width": 1}})``.
+
+        Up to two chunks are read, and the methods run on them, to measure; nothing else is computed.
+
+        Parameters
+        ----------
+        methods : mapping or sequence of str
+            Names of methods, as a mapping with the arguments of each.
+        together : bool
+            Plan for the lazy results computed with one ``dask.compute``, which reads every chunk once.
+        n_threads : int, optional
+            Threads that will work; those of dask.
+
+        Returns
+        -------
+        Plan
+            Shown as a table; ``table``, ``steps``, ``peak_memory`` (an upper bound) and ``advice``.
+
+        Raises
+        ------
+        ValueError
+            For a method that is not known, or whose arguments do not fit the scan.
+        """
+        return plan(self, methods, together=together, n_threads=n_threads)
 
     def to_py4dstem(self, *, name: str = "datacube") -> Any:
         """Data cube of py4DSTEM with the same array and calibration; see :func:`medrange.to_py4dstem`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -14,6 +16,7 @@ from medrange._version import __version__
 from medrange.kernels.hotspots import normalized_sum
 from medrange.signals.autocorrelation import Autocorrelation, autocorrelate_maps
 from medrange.signals.building import order_axis
+from medrange.signals.exporting import to_csv, to_tiff
 from medrange.signals.hotspots import Hotspots, find_hotspots, overlap_table
 from medrange.signals.null import NullMaps, check_match, null_maps, simulate_null
 from medrange.units import standard_units, unit_factor
@@ -306,6 +309,14 @@ class OrderMap(Signal2D):
         from medrange.plotting import maps
 
         return maps.plot_order_maps(self, contour=contour, **kwargs)
+
+    def to_tiff(self, path: str | PathLike) -> Path:
+        """Write the maps as TIFF for ImageJ, with pixel size and an order per slice: :func:`medrange.to_tiff`."""
+        return to_tiff(self, path)
+
+    def to_csv(self, path: str | PathLike) -> Path:
+        """Write one map as rows and columns, several as a table, with units: :func:`medrange.to_csv`."""
+        return to_csv(self, path)
 
     def _stack(self) -> tuple[np.ndarray, tuple[int | str, ...]]:
         """Give the maps (n, y, x) in memory as float64, and what each of them is."""

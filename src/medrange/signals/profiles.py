@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 from hyperspy.signals import LazySignal1D, Signal1D
 
 from medrange.pdf.structure_factor import Reduction
+from medrange.signals.exporting import to_csv
 from medrange.signals.structure_factor import StructureFactor, structure_factor
 
 
@@ -78,6 +81,10 @@ class RadialProfile(Signal1D):
         """
         options |= {"k_range": k_range, "polynomial_degree": polynomial_degree, "background": background}
         return structure_factor(self, composition, Reduction(**options), parametrization)
+
+    def to_csv(self, path: str | PathLike) -> Path:
+        """Write I(k), of a scan its mean and standard deviation over positions: :func:`medrange.to_csv`."""
+        return to_csv(self, path)
 
 
 class LazyRadialProfile(LazySignal1D, RadialProfile):

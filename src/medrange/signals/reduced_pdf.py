@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +21,8 @@ from medrange.pdf.errors import profile_variance, reduced_pdf_variance
 from medrange.pdf.structure_factor import reduction_basis
 from medrange.signals.building import axis_like, scan_axes
 from medrange.signals.counting import recorded_gain, ring_areas
+from medrange.signals.decomposition import decompose
+from medrange.signals.exporting import to_csv
 from medrange.signals.profile_mapping import build_derived, floating, map_curves, position_map
 from medrange.signals.tables import with_units
 from medrange.units import electron_wavelength
@@ -253,6 +257,18 @@ class ReducedPDF(Signal1D):
             raise ValueError(msg)
         return self._curve(np.sqrt(variance.data), "error_band", {}, "standard error of G(r) (1/Å²)")
 
+    def decomposition(self, *arguments: Any, **options: Any) -> Any:
+        """HyperSpy's ``decomposition``; NMF, which takes no negative value, is that of G(r) less its minimum.
+
+        The factors then hold that offset, and a warning says so; :meth:`structural_components` is the method of the
+        literature.
+        """
+        return decompose(self, super().decomposition, *arguments, **options)
+
+    def to_csv(self, path: str | PathLike) -> Path:
+        """Write G(r), of a scan its mean and standard deviation over positions: :func:`medrange.to_csv`."""
+        return to_csv(self, path)
+
     def plot_mean(self, **kwargs: Any) -> Any:
         """Draw G(r) averaged over the scan with its first peak: ``plotting.plot_reduced_pdf``."""
         from medrange.plotting.pdf import plot_reduced_pdf
@@ -292,6 +308,10 @@ class LazyReducedPDF(LazySignal1D, ReducedPDF):
     """Lazy twin of :class:`ReducedPDF`."""
 
     _lazy = True
+
+    def decomposition(self, *arguments: Any, **options: Any) -> Any:
+        """As of :class:`ReducedPDF`, by HyperSpy's lazy method."""
+        return decompose(self, super().decomposition, *arguments, **options)
 
 
 def reduced_pdf(

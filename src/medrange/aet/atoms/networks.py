@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from medrange.aet.atoms.bipyramid_shape import incenters
 from medrange.aet.atoms.motif_search import MOTIF_NAMES, Motifs
 from medrange.aet.atoms.network_length import displacements, largest_distance, unfolded
+from medrange.aet.atoms.network_mesh import network_mesh
 from medrange.aet.atoms.saving import save_result
 from medrange.aet.atoms.sharing import EDGE_SHARING, common_tetrahedra
 
@@ -136,7 +138,10 @@ class MotifNetworks:
         return self.motifs.model.to_ase(network=network)
 
     def save(self, path: str | PathLike) -> Path:
-        """Write the table as .csv, sizes and labels as .npz, or the atoms as .xyz or .extxyz.
+        """Write the table as .csv, sizes and labels as .npz, the atoms as .xyz or .extxyz, or the mesh as .vtp.
+
+        The mesh, for ParaView, is that of :func:`~medrange.aet.atoms.network_mesh.network_mesh`: centers of the
+        bipyramids, lines between linked ones and faces, which ``kind`` and ``network`` tell apart.
 
         Parameters
         ----------
@@ -151,7 +156,8 @@ class MotifNetworks:
         arrays = {name: getattr(self, name) for name in ("sizes", "atom_counts", "lengths", "labels")}
         arrays |= {"bipyramid_atoms": self.motifs.atoms(self.fold), "positions": self.motifs.model.positions}
         parameters = {"fold": self.fold, "min_size": self.min_size, **self.motifs.tetrahedra.parameters}
-        return save_result(path, table=self.table, atoms=self.atoms, arrays=arrays, parameters=parameters)
+        contents = {"table": self.table, "atoms": self.atoms, "arrays": arrays, "parameters": parameters}
+        return save_result(path, **contents, mesh=partial(network_mesh, self))
 
     def __repr__(self) -> str:
         text = f"<MotifNetworks, {len(self)} of at least {self.min_size} {MOTIF_NAMES[self.fold]} bipyramids"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
+
+from medrange.formats.vtk import write_polydata
 
 if TYPE_CHECKING:
     import ase
@@ -26,6 +28,7 @@ def save_result(
     atoms: ase.Atoms | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
     parameters: Mapping[str, Any] | None = None,
+    mesh: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write a result; the suffix says what.
 
@@ -33,7 +36,7 @@ def save_result(
     ----------
     path : path
         ``.npz`` writes ``arrays``, with ``parameters`` as a JSON string; ``.csv`` the ``table``; ``.xyz`` and
-        ``.extxyz`` the ``atoms`` with their columns, which OVITO and ASE read.
+        ``.extxyz`` the ``atoms`` with their columns, which OVITO and ASE read; ``.vtp`` the ``mesh``, for ParaView.
     table : pandas.DataFrame, optional
         Rows of the result.
     atoms : ase.Atoms, optional
@@ -42,6 +45,8 @@ def save_result(
         Arrays by name.
     parameters : mapping, optional
         What made the result: numbers, strings, lists.
+    mesh : callable, optional
+        Gives, when it is wanted, the keywords of :func:`medrange.formats.vtk.write_polydata`.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def save_result(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    offered = {".npz": arrays, ".csv": table, ".xyz": atoms, ".extxyz": atoms}
+    offered = {".npz": arrays, ".csv": table, ".xyz": atoms, ".extxyz": atoms, ".vtp": mesh}
     open_suffixes = ", ".join(name for name, content in offered.items() if content is not None)
     if offered.get(suffix) is None:
         msg = f"this result cannot be written as {path.name!r}; the suffixes are: {open_suffixes}."
@@ -73,6 +78,8 @@ def save_result(
         np.savez_compressed(path, **{**arrays, PARAMETERS: np.array(text)})
     elif suffix == ".csv":
         table.to_csv(path, index=False)
+    elif suffix == ".vtp":
+        write_polydata(path, **mesh())
     else:
         ase.io.write(path, atoms, format="extxyz")
     return path

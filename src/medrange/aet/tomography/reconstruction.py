@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medrange._version import __version__
+from medrange.formats.tiff import write_tiff
+from medrange.formats.vtk import write_image_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,12 +76,13 @@ class Reconstruction:
         return pd.DataFrame({"r_factor": self.r_factor, "r2": self.r2}, index=index)
 
     def save(self, path: str | Path) -> Path:
-        """Write the volume: .npz or .zarr with everything, .mrc with volume and pixel size alone.
+        """Write the volume: .npz or .zarr with everything, .mrc, .tif or .vti with volume and pixel size alone.
 
         Parameters
         ----------
         path : str or pathlib.Path
-            File, or folder for .zarr. In .mrc the sections are planes of constant z with rows along x.
+            File, or folder for .zarr. In .mrc and .tif (ImageJ) the sections are planes of constant z with rows
+            along x; .vti (ParaView) has its origin at the center of the volume, voxel n // 2.
 
         Returns
         -------
@@ -93,6 +96,7 @@ class Reconstruction:
         """
         path = Path(path)
         writers = {".npz": self._save_npz, ".zarr": self._save_zarr, ".mrc": self._save_mrc}
+        writers |= {".tif": self._save_tiff, ".vti": self._save_vti}
         if path.suffix not in writers:
             msg = f"{path.name}: a reconstruction is saved as one of {', '.join(writers)}."
             raise ValueError(msg)
@@ -125,9 +129,19 @@ class Reconstruction:
             if self.pixel_size is not None:
                 file.voxel_size = self.pixel_size
 
+    def _save_tiff(self, path: Path) -> None:
+        size = self.pixel_size
+        calibration = {} if size is None else {"pixel_size": (size, size), "spacing": size, "units": "Å"}
+        write_tiff(path, self.volume.transpose(2, 1, 0), **calibration)
+
+    def _save_vti(self, path: Path) -> None:
+        size = 1.0 if self.pixel_size is None else self.pixel_size
+        origin = tuple(-(n // 2) * size for n in self.volume.shape)
+        write_image_data(path, self.volume, spacing=size, origin=origin)
+
     @classmethod
     def load(cls, path: str | Path) -> Reconstruction:
-        """Read what :meth:`save` wrote; an .mrc file has no R factors and no parameters."""
+        """Read what :meth:`save` wrote as .npz, .zarr or .mrc; the last has no R factors and no parameters."""
         path = Path(path)
         if path.suffix == ".mrc":
             import mrcfile

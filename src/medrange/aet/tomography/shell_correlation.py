@@ -22,7 +22,7 @@ class FourierShellCorrelation:
     Attributes
     ----------
     frequency : numpy.ndarray
-        Mean |k| of each shell, 1/angstrom, or 1/voxel where the voxel is not known.
+        Mean modulus of k of each shell, 1/angstrom, or 1/voxel where the voxel is not known.
     correlation : numpy.ndarray
         -1 to 1; NaN where a volume has no power in a shell.
     n_coefficients : numpy.ndarray
