@@ -19,6 +19,7 @@ import numpy as np
 from scipy import fft
 from skimage.transform import iradon_sart
 
+from medrange.aet import ResireOptions, Window, resire, resire_windows
 from medrange.aet.tomography.fourier_projector import FourierProjector
 from medrange.aet.tomography.geometry import extended_shape
 from medrange.aet.tomography.real_projector import RealProjector
@@ -91,6 +92,9 @@ def phantom(size, oversampling):
         "RESIRE, phi = psi = 0, two threads": FourierProjector(tilts, shape[:2], shape, (oversampling,) * 3, 2),
         "RESIRE, any angles, one thread": FourierProjector(general, shape[:2], shape, (oversampling,) * 3, 1),
         "RESIRE, any angles, two threads": FourierProjector(general, shape[:2], shape, (oversampling,) * 3, 2),
+        "RESIRE, any angles, compensated, one thread": FourierProjector(
+            general, shape[:2], shape, (oversampling,) * 3, 1, compensated=True
+        ),
         "real-space projector (SIRT, RESIRE 'real'), one thread": RealProjector(tilts, shape[:2], shape, 1),
     }
     baseline = seconds(transforms(next(iter(make.values())).padded_shape, len(theta)))
@@ -101,6 +105,25 @@ def phantom(size, oversampling):
     sinogram = FourierProjector(tilts, shape[:2], shape).forward(volume).astype(float)[:, :, size // 2].T
     one = seconds(lambda: iradon_sart(sinogram, theta), 2)
     row("scikit-image iradon_sart, one slice times their number", tuple(t * size for t in one), baseline)
+    film(size, baseline)
+
+
+def film(size, baseline):
+    """Per iteration: a flat film as a whole, and in four windows that are cut, reconstructed and patched."""
+    theta = np.arange(-60, 61, 6.0)
+    images = np.random.default_rng(0).uniform(1, 2, (len(theta), 2 * size + 1, size + 1))
+    series, thickness, count = TiltSeries(images, theta), size // 4 + 1, 10
+    options = ResireOptions(thickness=thickness, progress=False, workers=1)
+    windows = [
+        Window((x, y, thickness // 2), (3 * size // 5, size // 3, thickness // 2))
+        for x in (3 * size // 5, 2 * size - 3 * size // 5)
+        for y in (size // 3, size - size // 3)
+    ]
+    run = {"iterations": count, "oversampling": (1.5, 3, 3), "options": options}
+    whole = seconds(lambda: resire(series, step=1, extended=True, **run), 2)
+    cut = seconds(lambda: resire_windows(series, windows, **run), 2)
+    row(f"film {2 * size + 1} x {size + 1} x {thickness} as a whole, one thread", [t / count for t in whole], baseline)
+    row("the same film in four windows", [t / count for t in cut], baseline)
 
 
 def published(path):

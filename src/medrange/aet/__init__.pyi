@@ -8,6 +8,8 @@ from .tomography.reconstruction import Reconstruction
 from .tomography.refinement import Refinement, RefinementOptions, refine_positions
 from .tomography.tilt_series import TiltSeries
 from .tomography.tracing import Peaks, trace_atoms
+from .tomography.window_reconstruction import resire_windows
+from .tomography.windows import Window
 
 __all__ = [
     "AtomDetermination",
@@ -19,6 +21,7 @@ __all__ = [
     "RefinementOptions",
     "ResireOptions",
     "TiltSeries",
+    "Window",
     "atoms",
     "classify_atoms",
     "compare_models",
@@ -26,6 +29,7 @@ __all__ = [
     "precision",
     "refine_positions",
     "resire",
+    "resire_windows",
     "tomography",
     "trace_atoms",
 ]

@@ -1,5 +1,6 @@
 """Classification: planted atoms and non-atoms, species, K-means against scikit-learn, the windows of the film."""
 
+import warnings
 from functools import cache
 from types import SimpleNamespace
 
@@ -116,6 +117,19 @@ def test_clean_volume_without_non_atoms():
     assert (found.labels > 0).all()
     index, _ = site_of(peaks, sites)
     assert (found.labels == truth[index]).mean() > 0.99
+
+
+def test_species_cut_in_two_is_told():
+    """K-means asked for non-atoms where there are none: light atoms fill that class, and a warning says so."""
+    rng = np.random.default_rng(3)
+    volume, _ = planted(np.where(rng.choice(2, 1000), 1.0, 2.0) * rng.normal(1, 0.05, 1000))
+    peaks = trace_atoms(volume, pixel_size=PIXEL, interpolation="spline", threshold=0.1)
+    with pytest.warns(UserWarning, match=r"two classes of peaks differ by \d+% in mean intensity.*non_atoms=False"):
+        found = classify_atoms(peaks, volume, n_species=2)
+    assert (found.labels == 0).sum() > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classify_atoms(peaks, volume, n_species=2, non_atoms=False)
 
 
 def test_scale_and_input():

@@ -234,6 +234,36 @@ def test_input_is_not_modified_and_threads_change_nothing(monkeypatch):
     assert np.array_equal(one.status, several.status)
 
 
+def test_smoothing_is_a_gaussian_in_angstrom():
+    """A Gaussian atom stays where it is and gets lower by the known factor; other units of the same give the same."""
+    volume = blobs((21, 22, 23), [(10.3, 11.2, 11.6)], sigma=1.5)
+    plain = trace_atoms(volume, pixel_size=0.5, interpolation="spline")
+    smooth = trace_atoms(volume, pixel_size=0.5, interpolation="spline", smoothing=0.5)
+    np.testing.assert_allclose(smooth.positions, plain.positions, atol=0.01)
+    # Variances add: the height of a Gaussian of 1.5 voxels falls by (2.25 / 3.25)^(3/2); heights are of fine samples.
+    assert smooth.heights / plain.heights == pytest.approx((2.25 / 3.25) ** 1.5, rel=0.01)
+    coarse = trace_atoms(volume, pixel_size=1.0, interpolation="spline", smoothing=1.0)
+    np.testing.assert_allclose(coarse.positions, 2 * smooth.positions)
+    integers = trace_atoms(np.round(1000 * volume).astype(np.int32), pixel_size=0.5, smoothing=0.5, threshold=10.0)
+    floats = trace_atoms(np.round(1000 * volume), pixel_size=0.5, smoothing=0.5, threshold=10.0)
+    np.testing.assert_allclose(integers.positions, floats.positions, atol=1e-5)
+    assert smooth.parameters["smoothing"] == 0.5
+    assert plain.parameters["smoothing"] == 0
+
+
+def test_smoothing_pulls_peaks_of_a_noisy_volume_back():
+    rng = np.random.default_rng(5)
+    truth = scattered((40, 40, 40), 60, 7.0, rng)
+    volume = blobs((40, 40, 40), truth) + rng.normal(0, 0.15, (40, 40, 40))
+    errors = []
+    for smoothing in (0.0, 1.0):
+        peaks = trace_atoms(
+            volume, pixel_size=1.0, interpolation="spline", threshold=0.3, min_distance=4.0, smoothing=smoothing
+        )
+        errors.append(np.sqrt(np.mean(cKDTree(peaks.voxels).query(truth)[0] ** 2)))
+    assert errors[1] < 0.6 * errors[0]
+
+
 def test_spline_has_a_threshold_of_its_own():
     # Ringing around a sharp edge makes maxima in the empty space beside it.
     volume = np.zeros((30, 30, 30))
@@ -276,6 +306,7 @@ def test_peaks_survive_a_file(tmp_path):
         ({"interpolation": "cubic"}, "interpolation is 'cubic'; give 'linear' or 'spline'"),
         ({"threshold": -0.1}, "threshold is -0.1"),
         ({"threshold": np.nan}, "threshold is nan"),
+        ({"smoothing": -0.3}, "smoothing is -1 voxels; give 0 angstrom for none"),
     ],
 )
 def test_wrong_parameters_are_named(keywords, message):

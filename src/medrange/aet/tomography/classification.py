@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -31,6 +32,8 @@ _START_RADIUS = 7 / 4
 # Part of the width of the upper intensity peak whose members make the first template.
 _START_WIDTH = 0.1
 _FEWEST = 2
+# Classes whose mean intensities differ by less than this part may be one class cut in two.
+_ALIKE = 0.3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -172,7 +175,7 @@ def classify_atoms(
         Neighborhood of the local reclassification, angstrom; 0 leaves it out.
     non_atoms : bool
         Several species only: whether some peaks are no atoms. K-means always fills its classes, so that without any
-        non-atoms the faintest species would lose members.
+        non-atoms, or with too few, a species is cut in two. Where two classes are so alike a warning tells of it.
 
     Returns
     -------
@@ -277,6 +280,7 @@ def _several_species(
     confidence = np.zeros(len(vectors))
     if non_atoms:
         first = k_means(intensity, n_species + 1)
+        _warn_of_alike(np.array([intensity[first == kind].mean() for kind in range(n_species + 1)]))
         gaps = distances_to(vectors, np.stack([vectors[first == kind].mean(axis=0) for kind in (0, 1)]))
         kept, to_nothing = gaps[:, 1] <= gaps[:, 0], gaps[:, 0]
         confidence = np.maximum(1 - gaps[:, 0] / gaps[:, 1], 0)
@@ -292,3 +296,15 @@ def _several_species(
     other = np.minimum(distances.min(axis=1), to_nothing[kept])
     confidence[kept] = np.clip(1 - own / other, 0, 1)
     return labels, confidence
+
+
+def _warn_of_alike(means: np.ndarray) -> None:
+    """Tell where K-means may have cut a species in two; means rise."""
+    alike = np.flatnonzero(means[:-1] > (1 - _ALIKE) * means[1:])
+    if alike.size:
+        difference = 1 - means[alike[-1]] / means[alike[-1] + 1]
+        warnings.warn(
+            f"two classes of peaks differ by {difference:.0%} in mean intensity: the species are that alike, or next to "
+            "no peak is a non-atom, and a species was cut in two; look at the histogram, and try non_atoms=False.",
+            stacklevel=4,
+        )

@@ -9,12 +9,16 @@ import numpy as np
 from scipy import fft
 
 from medrange.aet.tomography.back_projection import back_project, back_project_tilts
+from medrange.aet.tomography.compensation import interpolation_weights
 from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, padded_shape, rotation_matrices, wrapped
 from medrange.aet.tomography.sampling import sample_lines, sample_plane, touched_lines
 from medrange.aet.tomography.threads import available_cores, each
 
 # Planes of a block: their transforms should stay in the cache of a core. Results depend on it in the last digit.
 _PLANES = 16
+# The same for blocks of a spectrum: with small ones threads wait for the interpreter, large ones leave the cache and
+# have less of a missing wedge to leave out.
+_BLOCK_BYTES, _MOST_PLANES = 1.25e6, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,11 @@ class FourierProjector:
         Padded over given size along x, y, z; at least 1.
     workers : int, optional
         Threads; by default all cores that this process may use. The result does not depend on it.
+    compensated : bool
+        Undo, on average over the angles, what the interpolation takes from the volume far from its center: at
+        oversampling 3 the error of projections of smooth volumes falls from 2 to 3 % to about 1 %, at no cost. Single
+        images that need no interpolation, such as that at zero, lose by it. The published projector does not do this,
+        and the published R factors belong to that one. Needs an oversampling of at least 1.5.
 
     Examples
     --------
@@ -58,10 +67,14 @@ class FourierProjector:
     object_shape: tuple[int, int, int]
     oversampling: tuple[float, float, float] = (3.0, 3.0, 3.0)
     workers: int | None = None
+    compensated: bool = False
 
     def __post_init__(self) -> None:
         if min(self.oversampling) < 1 or len(self.oversampling) != 3:
             msg = f"oversampling is {self.oversampling!r}; it needs three numbers (x, y, z) of at least 1."
+            raise ValueError(msg)
+        if self.compensated and min(self.oversampling) < 1.5:
+            msg = f"oversampling is {self.oversampling!r}; compensated=True needs at least 1.5 along every axis."
             raise ValueError(msg)
         if min(self.image_shape) < 2:
             msg = f"the projections have shape {self.image_shape!r}; at least 2 x 2 pixels are needed."
@@ -95,6 +108,9 @@ class FourierProjector:
             Shape (n_tilts, nx, ny), float32: sums along the beam, in the unit of the volume.
         """
         planes = as_planes(volume, self.object_shape)
+        if self.compensated:
+            x, y, z = self._weights
+            planes = planes * (x[:, None] * z)[:, :, None] * y
         images = np.zeros((len(self.rotations), *self.image_shape), np.float32)
         if is_pure_tilt(self.angles):
             self._forward_tilts(planes, images)
@@ -144,7 +160,9 @@ class FourierProjector:
 
         def run(part: slice) -> None:
             block = planes[:, :, rows][:, :, part]
-            spectrum = _padded_fft(fft.rfft(_padded(block, 1, size_z), axis=1, overwrite_x=True), 0, size_x)
+            along_z = fft.rfft(_padded(block, 1, size_z), axis=1, overwrite_x=True)
+            spectrum = np.empty((size_x, *along_z.shape[1:]), np.complex64)
+            _transform(along_z, 0, spectrum)
             lines = np.empty((len(images), size_x // 2 + 1, block.shape[2]), np.complex64)
             sample_lines(spectrum.view(np.float32), self.rotations, size_z, lines.view(np.float32))
             profiles = fft.irfft(lines, n=size_x, axis=1, overwrite_x=True)
@@ -172,6 +190,10 @@ class FourierProjector:
         each(run, range(len(images)), self.workers)
 
     @cached_property
+    def _weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return interpolation_weights(self.rotations, self.object_shape, self.padded_shape)
+
+    @cached_property
     def _touched(self) -> np.ndarray:
         return touched_lines(self.rotations, self.padded_shape)
 
@@ -188,37 +210,52 @@ class FourierProjector:
         size_x, size_y, size_z = self.padded_shape
         along_z, along_zx, spectrum = self._arrays
         touched = self._touched
+        n_lines = int(touched[:, 1].max())
+        complex_bytes = spectrum.itemsize
 
         def transform_z(part: slice) -> None:
             along_z[part] = fft.rfft(_padded(planes[part], 1, size_z), axis=1, overwrite_x=True)
 
         def transform_x(part: slice) -> None:
-            along_zx[:, part] = _padded_fft(along_z[:, part], 0, size_x)
+            _transform(along_z[:, part], 0, along_zx[:, part])
 
         def transform_y(part: slice) -> None:
             lines = slice(touched[part, 0].min(), touched[part, 1].max())
             if lines.start < lines.stop:
-                spectrum[part, lines] = _padded_fft(along_zx[part, lines], 2, size_y)
+                _transform(along_zx[part, lines], 2, spectrum[part, lines])
 
         each(transform_z, blocks(len(planes), 8), self.workers)
-        each(transform_x, blocks(int(touched[:, 1].max()), 8), self.workers)
-        each(transform_y, blocks(size_x, 4), self.workers)
+        each(transform_x, blocks(n_lines, _per_block(size_x * planes.shape[2] * complex_bytes)), self.workers)
+        each(transform_y, blocks(size_x, _per_block(n_lines * size_y * complex_bytes)), self.workers)
         return spectrum
 
 
 def _padded(values: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Zero padded along one axis, with its center at index 0."""
-    shape = list(values.shape)
-    shape[axis] = size
-    result = np.zeros(shape, values.dtype)
-    before = (slice(None),) * axis
-    for small, large in wrapped(values.shape[axis], size):
-        result[(*before, large)] = values[(*before, small)]
+    result = np.empty((*values.shape[:axis], size, *values.shape[axis + 1 :]), values.dtype)
+    _pad(values, axis, result)
     return result
 
 
-def _padded_fft(values: np.ndarray, axis: int, size: int) -> np.ndarray:
-    return fft.fft(_padded(values, axis, size), axis=axis, overwrite_x=True)
+def _pad(values: np.ndarray, axis: int, out: np.ndarray) -> None:
+    before = (slice(None),) * axis
+    size, padded = values.shape[axis], out.shape[axis]
+    for small, large in wrapped(size, padded):
+        out[(*before, large)] = values[(*before, small)]
+    out[(*before, slice(size - size // 2, padded - size // 2))] = 0
+
+
+def _per_block(n_bytes: int) -> int:
+    """How many planes of ``n_bytes`` are a block."""
+    return min(max(1, round(_BLOCK_BYTES / n_bytes)), _MOST_PLANES)
+
+
+def _transform(values: np.ndarray, axis: int, out: np.ndarray) -> None:
+    """Pad ``values`` along one axis and transform it, in ``out``: for new memory threads would wait for each other."""
+    _pad(values, axis, out)
+    transformed = fft.fft(out, axis=axis, overwrite_x=True)
+    if not np.may_share_memory(transformed, out):
+        out[...] = transformed
 
 
 def as_planes(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -48,6 +48,9 @@ class ResireOptions:
         Iterations between checkpoints; one more is written at the end.
     workers : int, optional
         Threads; by default all cores. The result does not depend on it.
+    compensated : bool
+        Let the forward projection make up for its interpolation, see :class:`FourierProjector`: closer to the true
+        projections, but other R factors than those published. With the Fourier projector only.
     """
 
     thickness: int | None = None
@@ -58,6 +61,7 @@ class ResireOptions:
     resume: bool = False
     checkpoint_every: int = 10
     workers: int | None = None
+    compensated: bool = False
 
 
 def resire(
@@ -141,6 +145,7 @@ def resire(
         "oversampling": list(oversampling),
         "extended": bool(extended),
         "positivity": options.positivity,
+        "compensated": options.compensated,
         "has_support": options.support is not None,
         "has_start": options.start is not None,
         "object_shape": list(shape),
@@ -168,7 +173,9 @@ class _Run:
             projector = RealProjector(angles, images.shape[1:], self.shape, workers)
             images, scale = smooth_along_y(images), self.shape[2]
         else:
-            projector = FourierProjector(angles, images.shape[1:], self.shape, self.oversampling, workers)
+            projector = FourierProjector(
+                angles, images.shape[1:], self.shape, self.oversampling, workers, self.options.compensated
+            )
             scale = images.shape[1]
         object.__setattr__(self, "projector", projector)
         object.__setattr__(self, "images", images)
@@ -185,7 +192,7 @@ class _Run:
         options = self.options
         arrays = [np.asarray(a) for a in (options.support, options.start) if a is not None]
         numbers = (self.view, self.shape, float(self.step), self.kind, tuple(map(float, self.oversampling)))
-        flags = (bool(options.positivity), options.support is None, options.start is None)
+        flags = (bool(options.positivity), bool(options.compensated), options.support is None, options.start is None)
         return fingerprint(self.tilt_series.projections, self.tilt_series.angles, numbers, flags, *arrays)
 
     def first_state(self) -> State:
@@ -256,6 +263,9 @@ def _check(iterations: int, step: float, projector: str, options: ResireOptions,
         raise ValueError(msg)
     if projector not in ("fourier", "real"):
         msg = f"projector is {projector!r}; choose 'fourier' or 'real'."
+        raise ValueError(msg)
+    if options.compensated and projector != "fourier":
+        msg = f"compensated is for the Fourier projector, not for {projector!r}."
         raise ValueError(msg)
     if options.thickness is not None and options.thickness < 1:
         msg = f"thickness is {options.thickness!r}; give the number of planes along z, at least 1."

@@ -24,7 +24,7 @@ from medrange.aet.tomography.reconstruction import Reconstruction
 from medrange.aet.tomography.refinement import Refinement, RefinementOptions, refine_positions
 from medrange.aet.tomography.support import support_mask
 from medrange.aet.tomography.tilt_series import TiltSeries
-from medrange.aet.tomography.tracing import Peaks, trace_atoms
+from medrange.aet.tomography.tracing import Peaks, smoothed, trace_atoms
 
 #: Names of the stages in their order; the file of a stage is its name with .npz.
 STAGES = ("reconstruction", "peaks", "classification", "refinement")
@@ -32,7 +32,7 @@ _RECORD = "stages.json"
 # Which options change the result of which stage.
 _OPTIONS = {
     "reconstruction": ("iterations", "step", "oversampling", "extended", "thickness"),
-    "peaks": ("min_distance", "interpolation", "threshold"),
+    "peaks": ("min_distance", "interpolation", "threshold", "smoothing"),
     "classification": ("symbols", "non_atoms", "radius", "local_radius", "within_support"),
     "refinement": ("rounds", "refinement_iterations", "b_factor", "form_factor", "max_displacement", "edits"),
 }
@@ -48,11 +48,12 @@ class PipelineOptions:
         Chemical symbols of the species by rising intensity: ``("Ni", "Pt")``.
     iterations, step, oversampling, extended, thickness
         Of :func:`medrange.aet.resire`.
-    min_distance, interpolation, threshold
-        Of :func:`medrange.aet.trace_atoms`; min_distance in angstrom. Unlike there the threshold is a part of the
-        largest value of the volume: noise and streaks below it are no peaks.
+    min_distance, interpolation, threshold, smoothing
+        Of :func:`medrange.aet.trace_atoms`; min_distance and smoothing in angstrom. Unlike there the threshold is a
+        part of the largest value of the smoothed volume: noise and streaks below it are no peaks.
     non_atoms, radius, local_radius
-        Of :func:`medrange.aet.classify_atoms`. With non_atoms False all peaks are atoms.
+        Of :func:`medrange.aet.classify_atoms`. With non_atoms False all peaks are atoms: needed where smoothing leaves
+        next to no false peaks.
     within_support : bool
         Peaks outside :func:`medrange.aet.tomography.support_mask` are no atoms.
     rounds, refinement_iterations, b_factor, form_factor, max_displacement
@@ -70,6 +71,7 @@ class PipelineOptions:
     min_distance: float = 2.0
     interpolation: Literal["linear", "spline"] = "spline"
     threshold: float = 0.05
+    smoothing: float = 0.0
     non_atoms: bool = True
     radius: float | None = None
     local_radius: float = 10.0
@@ -271,11 +273,13 @@ def _reconstruct(
 
 
 def _trace(reconstruction: Reconstruction, options: PipelineOptions) -> Peaks:
+    brightest = float(smoothed(reconstruction.volume, options.smoothing / reconstruction.pixel_size).max())
     return trace_atoms(
         reconstruction,
         min_distance=options.min_distance,
         interpolation=options.interpolation,
-        threshold=options.threshold * max(float(reconstruction.volume.max()), 0.0),
+        threshold=options.threshold * max(brightest, 0.0),
+        smoothing=options.smoothing,
     )
 
 

@@ -116,10 +116,12 @@ def precision(
 
     The projections get noise and go through :func:`determine_atoms`; what is found is compared with the model, before
     and after the refinement, see [Yuan2022]_ and [Yang2021]_. A linear simulation leaves out multiple scattering and
-    channeling: its RMSD is a lower limit. ``simulate`` takes any other simulation, such as a multislice one; for a
-    refined experiment, :func:`project_model` with its B and heights::
+    channeling: its RMSD is a lower limit. ``simulate`` takes any other simulation; for a refined experiment,
+    :func:`project_model` with its B and heights, or :class:`medrange.aet.tomography.Multislice` by abTEM, which takes
+    minutes to days and needs ``pip install medrange[abtem]``::
 
         simulate = functools.partial(project_model, b_factor=refined.b_factor, heights=refined.heights)
+        simulate = Multislice(energy=200.0, semiangle=20.0, inner=40.0, outer=120.0)
 
     Parameters
     ----------

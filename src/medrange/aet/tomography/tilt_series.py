@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hyperspy.signals import Signal2D
     from matplotlib.axes import Axes
 
 
@@ -143,11 +144,23 @@ class TiltSeries:
         np.savez_compressed(path, projections=self.projections, angles=self.angles, axes="txy", **known)
         return path
 
-    def plot(self, **keywords: object) -> Axes:
-        """Draw the sinogram; see :func:`medrange.plotting.tomography.plot_sinogram`."""
+    def plot(self, **keywords: object) -> Signal2D:
+        """Show the projections one by one; see :func:`medrange.plotting.tomography.plot_tilt_series`."""
+        from medrange.plotting.tomography import plot_tilt_series
+
+        return plot_tilt_series(self, **keywords)
+
+    def plot_sinogram(self, **keywords: object) -> Axes:
+        """Draw a line of pixels over the tilts; see :func:`medrange.plotting.tomography.plot_sinogram`."""
         from medrange.plotting.tomography import plot_sinogram
 
         return plot_sinogram(self, **keywords)
+
+    def plot_missing_wedge(self, **keywords: object) -> Axes:
+        """Draw what of Fourier space is covered; see :func:`medrange.plotting.tomography.plot_missing_wedge`."""
+        from medrange.plotting.tomography import plot_missing_wedge
+
+        return plot_missing_wedge(self, **keywords)
 
     def __repr__(self) -> str:
         nx, ny = self.image_shape

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numba import njit
+from scipy import ndimage
 from tqdm import tqdm
 
 from medrange.aet.atoms.model import AtomicModel
@@ -65,7 +66,8 @@ class Peaks:
     pixel_size : float
         Edge of a voxel, angstrom.
     parameters : mapping
-        What made the peaks: ``min_distance``, ``oversampling``, ``interpolation``, ``threshold``.
+        What made the peaks: ``min_distance``, ``oversampling``, ``interpolation``, ``threshold``,
+        ``smoothing``.
     """
 
     positions: np.ndarray
@@ -133,6 +135,7 @@ def trace_atoms(
     oversampling: int = 3,
     interpolation: str = "linear",
     threshold: float | None = None,
+    smoothing: float = 0.0,
 ) -> Peaks:
     """Peaks of a volume by the published fit, candidates for atoms.
 
@@ -162,6 +165,12 @@ def trace_atoms(
     threshold : float, optional
         Maxima must be brighter, in units of the volume; not negative. By default 0 for ``"linear"``, and 1 % of the
         largest value for ``"spline"``, which rings in empty regions.
+    smoothing : float
+        Standard deviation of a Gaussian the volume is smoothed with before, angstrom; 0, as published, for none.
+        Iterations carry the noise of the images into the finest details of a volume, where it pulls peaks about: 0.3
+        for atoms of 0.55 (standard deviation) halves the deviations of medium and heavy atoms at a few hundred
+        electrons in a bright pixel. It widens atoms, so that light ones next to heavy ones are lost, and leaves few
+        false peaks: see ``non_atoms`` of :func:`medrange.aet.classify_atoms`.
 
     Returns
     -------
@@ -182,6 +191,7 @@ def trace_atoms(
     array([[ 0.2, -0.6,  0. ]])
     """
     data, pixel_size = volume_and_pixel_size(volume, pixel_size)
+    data = smoothed(data, smoothing / pixel_size)
     threshold = _checked(data, min_distance, oversampling, interpolation, threshold)
     grid = FineGrid.of(data, int(oversampling), interpolation)
     samples, heights = grid.maxima(threshold)
@@ -201,8 +211,27 @@ def trace_atoms(
             "oversampling": int(oversampling),
             "interpolation": interpolation,
             "threshold": float(threshold),
+            "smoothing": float(smoothing),
         },
     )
+
+
+def smoothed(volume: np.ndarray, sigma: float) -> np.ndarray:
+    """Volume [x, y, z] smoothed by a Gaussian of standard deviation ``sigma`` (voxels), with zeros around it.
+
+    Raises
+    ------
+    ValueError
+        If sigma is negative or not finite.
+    """
+    if not (np.isfinite(sigma) and sigma >= 0):
+        msg = f"smoothing is {sigma:g} voxels; give 0 angstrom for none, or more."
+        raise ValueError(msg)
+    if sigma == 0:
+        return volume
+    # An integer volume would be smoothed in integers.
+    values = np.asarray(volume, dtype=np.result_type(volume, np.float32))
+    return ndimage.gaussian_filter(values, sigma, mode="constant")
 
 
 def volume_and_pixel_size(volume: np.ndarray | Volume, pixel_size: float | None) -> tuple[np.ndarray, float]:

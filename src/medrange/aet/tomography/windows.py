@@ -70,7 +70,7 @@ def patch_windows(
     Raises
     ------
     ValueError
-        If a window leaves the film, or a volume has another shape than its window.
+        If there are no windows, one leaves the film, or a volume has another shape than its window.
 
     Examples
     --------
@@ -79,18 +79,27 @@ def patch_windows(
     >>> bool((patch_windows((film[w.slices] for w in windows), windows, film.shape, overlap=2) == film).all())
     True
     """
+    check_windows(windows, film_shape)
     film = np.full(film_shape, np.nan, np.float32)
     for number, (volume, window) in enumerate(zip(volumes, windows, strict=True)):
         where = window.slices
-        if any(part.start < 0 or part.stop > size for part, size in zip(where, film_shape, strict=True)):
-            msg = f"window {number} at {window.center} +- {window.half_size} leaves the film {tuple(film_shape)}."
-            raise ValueError(msg)
         if np.shape(volume) != window.shape:
             msg = f"volume {number} has shape {np.shape(volume)}, its window {window.shape}."
             raise ValueError(msg)
         kept = _kept(window, windows, overlap)
         film[tuple(slice(w.start + k.start, w.start + k.stop) for w, k in zip(where, kept, strict=True))] = volume[kept]
     return film
+
+
+def check_windows(windows: Sequence[Window], film_shape: tuple[int, int, int]) -> None:
+    """Refuse an empty table, and windows that reach beyond the film (x, y, z)."""
+    if not len(windows):
+        msg = "there are no windows; give at least one."
+        raise ValueError(msg)
+    for number, window in enumerate(windows):
+        if any(part.start < 0 or part.stop > size for part, size in zip(window.slices, film_shape, strict=True)):
+            msg = f"window {number} at {window.center} +- {window.half_size} leaves the film {tuple(film_shape)}."
+            raise ValueError(msg)
 
 
 # Rows lost at an edge towards another row of windows.
