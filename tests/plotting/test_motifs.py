@@ -96,3 +96,23 @@ def test_fractions_and_sizes_on_given_axes(found):
     networks = motif_networks(found, min_size=1)
     (points,) = plot_network_sizes(networks).lines
     np.testing.assert_allclose(points.get_ydata(), networks.lengths / 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "draw"),
+    [
+        (lambda atoms, found: voronoi_index(atoms), plot_voronoi_populations),
+        (lambda atoms, found: motif_fractions(found.tetrahedra), plot_motif_fractions),
+        (lambda atoms, found: motif_geometry(found), plot_motif_geometry),
+        (lambda atoms, found: motif_sharing(found), plot_sharing),
+        (lambda atoms, found: partial_icosahedra(found), plot_partial_icosahedra),
+        (lambda atoms, found: motif_networks(found), plot_network),
+    ],
+    ids=["voronoi", "fractions", "geometry", "sharing", "partial icosahedra", "network"],
+)
+def test_results_draw_themselves(icosahedron, found, make, draw):
+    result = make(icosahedron, found)
+    own, by_hand = np.ravel(result.plot()), np.ravel(draw(result))
+    assert [ax.get_xlabel() for ax in own] == [ax.get_xlabel() for ax in by_hand]
+    assert [len(ax.get_children()) for ax in own] == [len(ax.get_children()) for ax in by_hand]
+    plt.close("all")

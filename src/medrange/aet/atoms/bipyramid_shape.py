@@ -17,7 +17,10 @@ from medrange.aet.atoms.saving import save_result
 from medrange.aet.atoms.sharing import EDGE_SHARING, common_tetrahedra
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,6 +110,12 @@ class MotifGeometry:
         arrays = {name: getattr(self, name) for name in names} | {"atoms": self.motifs.atoms(self.fold)}
         parameters = {"fold": self.fold, **self.motifs.tetrahedra.parameters}
         return save_result(path, table=self.table, arrays=arrays, parameters=parameters)
+
+    def plot(self, *, axes: Sequence[Axes] | None = None) -> np.ndarray:
+        """Draw bond ratios and angles; see :func:`medrange.plotting.plot_motif_geometry`."""
+        from medrange.plotting.motifs import plot_motif_geometry
+
+        return plot_motif_geometry(self, axes=axes)
 
     def __repr__(self) -> str:
         text = f"<MotifGeometry, {len(self.alpha)} {MOTIF_NAMES[self.fold]} bipyramids"

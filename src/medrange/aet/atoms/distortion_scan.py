@@ -17,6 +17,7 @@ from medrange.aet.atoms.saving import save_result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 #: Distortions of the scan of [Yuan2022]_ in references.bib.
 DELTAS = (0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.255, 0.275, 0.3, 0.325, 0.35)
@@ -72,6 +73,12 @@ class MotifFractions:
         arrays = {name: column.to_numpy() for name, column in self.table.items()}
         parameters = {"max_edge": self.max_edge, "alpha_radius": self.alpha_radius}
         return save_result(path, table=self.table, arrays=arrays, parameters=parameters)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw fractions over the limit of distortion; see :func:`medrange.plotting.plot_motif_fractions`."""
+        from medrange.plotting.motifs import plot_motif_fractions
+
+        return plot_motif_fractions(self, ax=ax)
 
     def __repr__(self) -> str:
         span = f"delta {self.delta.min():g} .. {self.delta.max():g}"

@@ -22,6 +22,7 @@ from medrange.aet.atoms.sharing import EDGE_SHARING, common_tetrahedra
 if TYPE_CHECKING:
     import ase
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,6 +159,12 @@ class MotifNetworks:
         parameters = {"fold": self.fold, "min_size": self.min_size, **self.motifs.tetrahedra.parameters}
         contents = {"table": self.table, "atoms": self.atoms, "arrays": arrays, "parameters": parameters}
         return save_result(path, **contents, mesh=partial(network_mesh, self))
+
+    def plot(self, network: int = 0, *, ax: Axes | None = None) -> Axes:
+        """Draw one network in three dimensions; see :func:`medrange.plotting.plot_network`."""
+        from medrange.plotting.motifs import plot_network
+
+        return plot_network(self, network, ax=ax)
 
     def __repr__(self) -> str:
         text = f"<MotifNetworks, {len(self)} of at least {self.min_size} {MOTIF_NAMES[self.fold]} bipyramids"

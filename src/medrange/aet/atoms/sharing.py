@@ -16,6 +16,7 @@ from medrange.aet.atoms.saving import save_result
 if TYPE_CHECKING:
     import ase
     import pandas as pd
+    from matplotlib.axes import Axes
 
 #: Common tetrahedra of two bipyramids: one is a common vertex of the skeletons, two are a common edge.
 VERTEX_SHARING, EDGE_SHARING = 1, 2
@@ -86,6 +87,12 @@ class MotifSharing:
         parameters = {"fold": self.fold, **self.motifs.tetrahedra.parameters}
         return save_result(path, table=self.table, arrays=arrays, parameters=parameters)
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw numbers of neighbors; see :func:`medrange.plotting.plot_sharing`."""
+        from medrange.plotting.motifs import plot_sharing
+
+        return plot_sharing(self, ax=ax)
+
     def __repr__(self) -> str:
         text = f"<MotifSharing, {len(self.edge_neighbors)} {MOTIF_NAMES[self.fold]} bipyramids"
         text += f", {self.without_vertex_sharing:.1%} without vertex sharing"
@@ -150,6 +157,12 @@ class PartialIcosahedra:
         arrays = {"n": self.n, "counts": self.counts}
         parameters = {"fold": self.fold, **self.motifs.tetrahedra.parameters}
         return save_result(path, table=self.table, atoms=self.atoms, arrays=arrays, parameters=parameters)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many atoms cap how many bipyramids; see :func:`medrange.plotting.plot_partial_icosahedra`."""
+        from medrange.plotting.motifs import plot_partial_icosahedra
+
+        return plot_partial_icosahedra(self, ax=ax)
 
     def __repr__(self) -> str:
         text = f"<PartialIcosahedra, {np.count_nonzero(self.n)} atoms are a cap of {MOTIF_NAMES[self.fold]}"

@@ -18,6 +18,7 @@ from medrange.aet.atoms.voronoi_cells import regulated_cells
 if TYPE_CHECKING:
     import ase
     import pandas as pd
+    from matplotlib.axes import Axes
 
 #: <n3, n4, n5, n6> of the icosahedron and its distorted forms, [Yuan2022]_ in references.bib.
 DISTORTED_ICOSAHEDRA = ((0, 0, 12, 0), (0, 1, 10, 2), (0, 2, 8, 2), (0, 2, 8, 1))
@@ -154,6 +155,12 @@ class VoronoiIndices:
         """
         arrays = {"positions": self.model.positions, **self._columns(), "neighbors": self.neighbors}
         return save_result(path, table=self.table, atoms=self.atoms, arrays=arrays, parameters=self.parameters)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the most frequent indices; see :func:`medrange.plotting.plot_voronoi_populations`."""
+        from medrange.plotting.motifs import plot_voronoi_populations
+
+        return plot_voronoi_populations(self, ax=ax)
 
     def __repr__(self) -> str:
         text = f"<VoronoiIndices, {len(self.indices)} atoms, {self.counted.sum()} counted"
