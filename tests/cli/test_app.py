@@ -77,6 +77,30 @@ def test_info_takes_a_scan_shape(run, tmp_path):
     assert "3 x 4" in result.stdout
 
 
+@pytest.mark.parametrize("command", [["maps", "--k", "3.5"], ["pdf", "--composition", "Fe80B20"]])
+def test_dry_run_writes_nothing(run, scan, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    name, *options = command
+    result = run(name, scan, *options, *CALIBRATION, "--dry-run", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for words in ("Plan: 1 chunks", "center", "peak memory", "total"):
+        assert words in result.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert run(name, scan, *options, *CALIBRATION, "--dry-run").exit_code == 0
+
+
+def test_a_run_needs_a_folder(run, scan):
+    result = run("maps", scan, "--k", "3.5", *CALIBRATION)
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+
+
+def test_dry_run_names_what_is_missing(run, scan):
+    result = run("maps", scan, "--k", "3.5", "--dry-run")
+    assert result.exit_code == 1
+    assert "--scan-step" in one_line(result)
+
+
 def test_missing_file_is_one_line_and_exit_code_1(run, tmp_path):
     for arguments in (("info",), ("maps", "--k", 3.5, "--out", tmp_path)):
         result = run(arguments[0], tmp_path / "nothing.xml", *arguments[1:])

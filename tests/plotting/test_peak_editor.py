@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backend_bases import KeyEvent, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from medrange.aet.atoms import AtomicModel
 from medrange.aet.tomography import AtomEdits, apply_edits
@@ -14,6 +15,12 @@ from medrange.plotting.peak_editor import KEYS
 
 PIXEL, SHAPE = 0.5, (40, 32, 25)
 PLACES = np.array([[0.0, 0, 0.1], [4, 2, -0.2], [4, 3.2, 0.2], [-5, -3, 0.0], [1, 5, 0.3], [0, 0, 3.0]])
+
+
+@pytest.fixture(autouse=True)
+def window(monkeypatch):
+    """A window draws when it is idle; this one never is, so that keys cost nothing."""
+    monkeypatch.setattr(FigureCanvasAgg, "draw_idle", lambda _: None)
 
 
 @pytest.fixture

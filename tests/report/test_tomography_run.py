@@ -2,10 +2,12 @@
 
 import ase.io
 import numpy as np
+import pandas as pd
 import pytest
 
 from medrange.aet.atoms import AtomicModel
 from medrange.aet.tomography import PipelineOptions, Reconstruction, TiltSeries, compare_models, project_model
+from medrange.report.packing_run import PackingOptions, analyze_model
 from medrange.report.tomography_run import SeriesOptions, write_atoms, write_reconstruction
 
 PIXEL, SIZE = 0.4, 48
@@ -56,11 +58,26 @@ def test_atoms_are_found_refined_and_shown(series, truth, tmp_path):
     assert comparison.matched_fraction > 0.95
     assert comparison.rmsd < 0.1
     page = files.page.read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 6
-    for title in ("Volume", "Atoms", "Refinement", "How this was made"):
+    assert page.count("data:image/png;base64,") == len(files.figures) >= 9
+    shown = ["Volume", "Atoms", "Refinement", "Packing", "Order", "Voronoi cells", "Networks", "How this was made"]
+    for title in shown:
         assert f"{title}</h2>" in page
+    assert "This is a small particle" in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
     stages = sorted(path.name for path in (tmp_path / "stages").iterdir())
-    assert {"peaks.npz", "reconstruction.npz", "refinement.npz"} <= set(stages)
+    assert {"peaks.npz", "reconstruction.npz", "refinement.npz", "packing.json"} <= set(stages)
+    for path in (*files.figures, *files.tables, *files.maps):
+        assert path.stat().st_size > 0
+    # What stands on the page is what the command for models says of the refined atoms.
+    analysis = analyze_model(files.maps[0], PackingOptions())
+    assert f"neighbors within {analysis.options.cutoff:.2f} Å" in page
+    assert pd.read_csv(tmp_path / "tables" / "voronoi.csv")["counted"].sum() == analysis.voronoi.counted.sum() > 0
+    # Repeated, the page comes from the stages.
+    told = []
+    again = write_atoms(series, SeriesOptions(), options, folder=tmp_path, tell=told.append)
+    assert again.page.read_text(encoding="utf-8") == page
+    assert not [line for line in told if "Voronoi" in line]
 
 
 def test_options_of_reading_reach_the_reader(series, tmp_path):

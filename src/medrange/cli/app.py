@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from medrange._version import __version__
-from medrange.cli.console import Debug, Quiet, parts, say_page, shows_bar, silence, teller, user_errors
+from medrange.cli.console import (
+    Debug,
+    DryRun,
+    Out,
+    Quiet,
+    Scheduler,
+    folder_of,
+    parts,
+    say_page,
+    say_plan,
+    shows_bar,
+    silence,
+    teller,
+    user_errors,
+)
 from medrange.cli.files import convert
 from medrange.cli.models import aet, packing, reconstruct
 from medrange.cli.profiles import pdf
@@ -77,7 +91,7 @@ def info(
 def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathered at once into MapsOptions
     file: Annotated[Path, typer.Argument(help="Detector file: .xml .raw .mib .hdr .hspy .zspy .h5 .npy")],
     k: Annotated[float, typer.Option(help="Center of the band, 1/nm (k = 1/d).")],
-    out: Annotated[Path, typer.Option(help="Folder for maps, tables, figures and index.html.")],
+    out: Out = None,
     width: Annotated[float, typer.Option(help="Full width of the band, 1/nm.")] = 0.8,
     orders: Annotated[str, typer.Option(help="Symmetry orders n.")] = "2,4,6,8,10",
     scan_step: Annotated[float | None, typer.Option(help="Distance of scan positions, nm.")] = None,
@@ -96,6 +110,8 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
         bool | None,
         typer.Option("--null/--no-null", help="Hold hotspots against chance. Default: up to 128 x 128 positions."),
     ] = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -117,12 +133,26 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
         "acceptance_angle": acceptance,
         "lazy": lazy,
         "null": null,
+        "scheduler": scheduler,
     }
+    if dry_run:
+        _show_plan(file, settings, debug)
+        return
+    out = folder_of(out)
     with user_errors(debug), silence(quiet):
         from medrange.report.maps_run import MapsOptions, write_maps
 
         files = write_maps(file, MapsOptions(**settings), folder=out, tell=teller(), show_progressbar=not quiet)
         say_page(files.page)
+
+
+def _show_plan(file: Path, settings: dict[str, Any], debug: bool) -> None:
+    """Print what a run would do."""
+    with user_errors(debug):
+        from medrange.report.maps_run import MapsOptions
+        from medrange.report.run_plan import plan_maps
+
+        say_plan(plan_maps(file, MapsOptions(**settings)))
 
 
 @app.command()

@@ -17,6 +17,17 @@ from rich.console import Console
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, MemoryError)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only tell what would be read, the memory and the time; nothing is written."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for maps, tables, figures and index.html; needed unless --dry-run.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Address of a dask scheduler, tcp://host:8786, whose workers read the file."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
@@ -60,6 +71,19 @@ def parts(text: str | None, kind: type, count: int | None, name: str, example: s
         msg = f"{text!r} is not {'a list' if count is None else f'{count} numbers'} such as {example}."
         raise typer.BadParameter(msg, param_hint=name)
     return parts
+
+
+def folder_of(out: Path | None) -> Path:
+    """The folder to write to, which a run needs; without it a usage error."""
+    if out is None:
+        msg = "give the folder to write to, --out FOLDER, or --dry-run."
+        raise typer.BadParameter(msg, param_hint="--out")
+    return out
+
+
+def say_plan(plan: object) -> None:
+    """Print a plan as it is: its columns are aligned."""
+    typer.echo(repr(plan))
 
 
 def shows_bar(quiet: bool) -> bool:

@@ -75,6 +75,8 @@ def aet(  # noqa: PLR0913 - one parameter per option of the command line, gather
     iterations: Annotated[int, typer.Option(help="Iterations of RESIRE.")] = 150,
     min_distance: Annotated[float, typer.Option(help="Shortest distance of atoms, Å.")] = 2.0,
     threshold: Annotated[float, typer.Option(help="Faintest peak, part of the brightest voxel.")] = 0.05,
+    smoothing: Annotated[float, typer.Option(help="Gaussian before tracing, Å; 0.2 to 0.3 against noise.")] = 0.0,
+    all_atoms: Annotated[bool, typer.Option("--all-atoms", help="Every peak is an atom; for several species.")] = False,
     extended: Annotated[bool, typer.Option("--extended", help="The object is a film, wider than the images.")] = False,
     angles: Angles = None,
     axes: Axes = None,
@@ -82,14 +84,20 @@ def aet(  # noqa: PLR0913 - one parameter per option of the command line, gather
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Determine atoms from an aligned tilt series: reconstruct, trace, classify, refine; every stage is resumable."""
+    """Determine atoms from an aligned tilt series and analyze their packing; every stage is resumable."""
     symbols = parts(species, str, None, "--species", "Ni,Pt")
     with user_errors(debug), silence(quiet):
         from medrange.aet.tomography import PipelineOptions
         from medrange.report.tomography_run import SeriesOptions, write_atoms
 
         options = PipelineOptions(
-            symbols, iterations=iterations, min_distance=min_distance, threshold=threshold, extended=extended
+            symbols,
+            iterations=iterations,
+            min_distance=min_distance,
+            threshold=threshold,
+            smoothing=smoothing,
+            non_atoms=not all_atoms,
+            extended=extended,
         )
         files = write_atoms(
             series,

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from medrange.cli.console import Debug, Quiet, parts, say_page, shows_bar, silence, teller, user_errors
+from medrange.cli.console import (
+    Debug,
+    DryRun,
+    Out,
+    Quiet,
+    Scheduler,
+    folder_of,
+    parts,
+    say_page,
+    say_plan,
+    shows_bar,
+    silence,
+    teller,
+    user_errors,
+)
 
 
 class Background(StrEnum):
@@ -30,7 +44,7 @@ class Window(StrEnum):
 def pdf(  # noqa: PLR0913 - one parameter per option of the command line, gathered at once into PdfOptions
     file: Annotated[Path, typer.Argument(help="Detector file: .xml .raw .mib .hdr .hspy .zspy .h5 .npy")],
     composition: Annotated[str, typer.Option(help="Atomic composition, such as Fe85.2Si0.5B9.5P4Cu0.8.")],
-    out: Annotated[Path, typer.Option(help="Folder for maps, tables, figures and index.html.")],
+    out: Out = None,
     components: Annotated[
         int | None,
         typer.Option(help="Structural components. Default: 2 types and a residual, else 2 types."),
@@ -61,6 +75,8 @@ def pdf(  # noqa: PLR0913 - one parameter per option of the command line, gather
     mask: Annotated[Path | None, typer.Option(help=".npy file, boolean, True = excluded.")] = None,
     lazy: Annotated[bool, typer.Option("--lazy/--eager", help="Read in parts, or all at once.")] = True,
     seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same page.")] = 0,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -83,9 +99,23 @@ def pdf(  # noqa: PLR0913 - one parameter per option of the command line, gather
         "mask": mask,
         "lazy": lazy,
         "seed": seed,
+        "scheduler": scheduler,
     }
+    if dry_run:
+        _show_plan(file, settings, debug)
+        return
+    out = folder_of(out)
     with user_errors(debug), silence(quiet):
         from medrange.report.pdf_run import PdfOptions, write_pdf
 
         files = write_pdf(file, PdfOptions(**settings), folder=out, tell=teller(), show_progressbar=shows_bar(quiet))
         say_page(files.page)
+
+
+def _show_plan(file: Path, settings: dict[str, Any], debug: bool) -> None:
+    """Print what a run would do."""
+    with user_errors(debug):
+        from medrange.report.pdf_run import PdfOptions
+        from medrange.report.run_plan import plan_pdf
+
+        say_plan(plan_pdf(file, PdfOptions(**settings)))

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -430,6 +430,8 @@ def load_frames(source: RawFrames | ArrayFrames, layout: ScanLayout, options: Re
     chunks = scan_chunks(layout.shape, pattern_bytes, options.block_bytes, stored_lines=source.stored_lines)
     shape = layout.shape + detector
     if options.lazy:
+        # Workers of a cluster may have been started in another folder.
+        source = replace(source, path=str(Path(source.path).absolute()))
         state = Path(source.path).stat()
         parameters = (astuple(source), astuple(layout), chunks, state.st_mtime_ns, state.st_size)
         return da.map_blocks(

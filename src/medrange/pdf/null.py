@@ -8,6 +8,8 @@ references.bib.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +70,20 @@ class SinglePhaseTest:
 
 @dataclass(frozen=True, eq=False)
 class _Noise:
-    """Model of the noise: its directions in r, their strength, and its spectrum over the scan."""
+    """Model of the noise: strength in each direction of the PDFs, and spectrum over the scan (half of it, real)."""
+
+    root: np.ndarray
+    amplitude: np.ndarray
+    scan_shape: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Curves:
+    """What scores stand for: the mean PDF, directions, and r."""
 
     mean: np.ndarray
     directions: np.ndarray
-    root: np.ndarray
-    amplitude: np.ndarray
-    mask: np.ndarray
+    r: np.ndarray
 
 
 def single_phase_test(
@@ -130,11 +139,18 @@ def single_phase_test(
     scores = np.zeros((*scan_shape, count))
     scores[mask] = principal.scores[:, :count] * strength
     directions = principal.components[:count] / strength[:, np.newaxis]
-    observed = _statistics(scores, mask, principal.mean, directions, r)
-    noise, neighbor = _noise_model(scores, mask, principal.mean, directions)
-    found = np.empty((n_surrogates, len(STATISTICS)))
-    for i in range(n_surrogates):
-        found[i] = _statistics(_surrogate(noise, rng), mask, noise.mean, noise.directions, r)
+    curves = _Curves(principal.mean, directions, r)
+    observed = _statistics(np.moveaxis(scores, -1, 0), np.eye(count), mask, curves)
+    noise, neighbor = _noise_model(scores, mask)
+
+    def surrogate_statistics(own: np.random.Generator) -> np.ndarray:
+        return _statistics(_surrogate(noise, own), noise.root, mask, curves)
+
+    # A generator for each surrogate: the numbers do not depend on which thread comes first.
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ) as pool:
+        found = np.array(list(pool.map(surrogate_statistics, rng.spawn(n_surrogates))))
     p = {
         name: float((1 + np.sum(~(found[:, j] < observed[j]))) / (n_surrogates + 1))
         for j, name in enumerate(STATISTICS)
@@ -163,9 +179,7 @@ def neighbor_autocorrelation(image: np.ndarray, mask: np.ndarray) -> float:
     return products / pairs / float((values[mask] ** 2).mean()) if pairs else float("nan")
 
 
-def _noise_model(
-    scores: np.ndarray, mask: np.ndarray, mean: np.ndarray, directions: np.ndarray
-) -> tuple[_Noise, float]:
+def _noise_model(scores: np.ndarray, mask: np.ndarray) -> tuple[_Noise, float]:
     rest = scores[..., 1:]
     power = (rest[mask] ** 2).mean(axis=0)
     correlations = [neighbor_autocorrelation(rest[..., i], mask) for i in range(rest.shape[-1])]
@@ -177,41 +191,38 @@ def _noise_model(
         differences.append(np.diff(scores, axis=axis)[pairs])
     steps = np.concatenate(differences)
     # Half the variance of a difference is the variance less the covariance of neighbors.
-    covariance = _second_moments(steps) / 2 / max(1 - neighbor, 0.05)
+    covariance = _second_moments(steps.T) / 2 / max(1 - neighbor, 0.05)
     values, vectors = np.linalg.eigh(covariance)
     spectrum = np.einsum("yxk,yxk->yx", *(np.abs(fft.fft2(rest, axes=(0, 1))),) * 2)
     amplitude = np.sqrt(spectrum / spectrum.mean())
     root = vectors * np.sqrt(np.maximum(values, 0))
-    return _Noise(mean, directions, root, amplitude, mask), neighbor
+    return _Noise(root, amplitude[:, : mask.shape[1] // 2 + 1], mask.shape), neighbor
 
 
 def _surrogate(noise: _Noise, rng: np.random.Generator) -> np.ndarray:
-    """Scores (y, x, directions) of a scan that is noise only."""
-    white = rng.standard_normal((noise.root.shape[0], *noise.mask.shape))
-    colored = fft.ifft2(fft.fft2(white, axes=(1, 2)) * noise.amplitude, axes=(1, 2)).real
-    return np.einsum("kyx,jk->yxj", colored, noise.root) * noise.mask[..., np.newaxis]
+    """Images (k, y, x) of white noise with the spectrum over the scan; ``noise.root`` makes scores of them."""
+    white = rng.standard_normal((noise.root.shape[1], *noise.scan_shape))
+    return fft.irfft2(fft.rfft2(white) * noise.amplitude, s=noise.scan_shape)
 
 
-def _statistics(
-    scores: np.ndarray, mask: np.ndarray, mean: np.ndarray, directions: np.ndarray, r: np.ndarray
-) -> np.ndarray:
-    """Autocorrelation, variance and peak gap of the first component."""
-    valid = scores[mask]
-    center = valid.mean(axis=0)
-    deviation = valid - center
-    values, vectors = np.linalg.eigh(_second_moments(deviation))
+def _statistics(images: np.ndarray, root: np.ndarray, mask: np.ndarray, curves: _Curves) -> np.ndarray:
+    """Autocorrelation, variance and peak gap of the first component of the scores ``root @ images``."""
+    valid = images[:, mask]
+    center = valid.mean(axis=1)
+    valid -= center[:, np.newaxis]
+    values, vectors = np.linalg.eigh(root @ _second_moments(valid) @ root.T)
     leading = vectors[:, -1]
     image = np.zeros(mask.shape)
-    image[mask] = np.einsum("nk,k->n", deviation, leading)
+    image[mask] = (leading @ root) @ valid
     ends = np.percentile(image[mask], _PERCENTILES)
-    curves = mean + center @ directions + np.outer(ends, leading @ directions)
-    first = find_peak(curves, r, window_around_first_peak(mean, r)).position
+    pdfs = curves.mean + root @ center @ curves.directions + np.outer(ends, leading @ curves.directions)
+    first = find_peak(pdfs, curves.r, window_around_first_peak(curves.mean, curves.r)).position
     return np.array([neighbor_autocorrelation(image, mask), values[-1], abs(first[1] - first[0])])
 
 
-def _second_moments(rows: np.ndarray) -> np.ndarray:
+def _second_moments(columns: np.ndarray) -> np.ndarray:
     # Not by BLAS: of matrices so narrow its threads cost more than they save, much more on a busy machine.
-    return np.einsum("ni,nj->ij", rows, rows) / len(rows)
+    return np.einsum("in,jn->ij", columns, columns) / columns.shape[1]
 
 
 def _verdict(observed: dict[str, float], expected: dict[str, float], p: dict[str, float]) -> str:

@@ -170,9 +170,13 @@ class PeakEditor:
         self._status = words.text(0.5, 1.0, "", ha="center", va="top", fontsize=8.5, color=ACCENT_COLOR)
         low, high = slices.range(axis)
         self.slider = Slider(self.figure.add_subplot(grid[1]), f"{axis} (Å)", low, high, valinit=position)
+        self.slider.drawon = False
         self._image = self.ax.imshow(np.zeros((2, 2)), origin="lower", cmap="gray", vmin=0)
         self._marks = self._artists()
         self._turn(axis, position)
+        # Settled once: a layout in every drawing makes the answer to a key slow.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
         connect = self.figure.canvas.mpl_connect
         connect("button_press_event", self._on_click)
         connect("key_press_event", self._on_key)
@@ -225,7 +229,9 @@ class PeakEditor:
         self.slider.label.set_text(f"{axis} (Å)")
         self.slider.valmin, self.slider.valmax = self._slices.range(axis)
         self.slider.ax.set_xlim(self.slider.valmin, self.slider.valmax)
+        self.slider.eventson = False
         self.slider.set_val(position)
+        self.slider.eventson = True
         self._show()
 
     def _show(self, _: float | None = None) -> None:

@@ -142,12 +142,17 @@ def chance_section(chance: Chance) -> Section:
     )
 
 
-def measure_quality(signal: Nanodiffraction, k: float, width: float) -> QualityReport:
-    """Quality of the scan at a ring, of rows spread over a scan that is large; counts are taken as electrons."""
+def quality_step(signal: Nanodiffraction) -> int:
+    """Every how many-th row of a scan its quality is judged by: rows of at most 256 MiB, but two at least."""
     rows, columns = signal.data.shape[:2]
     row_bytes = columns * signal.data[0, 0].nbytes
-    kept = int(np.clip(_QUALITY_BYTES // row_bytes, 2, rows))
-    sample = signal if kept == rows else signal.inav[:, :: -(-rows // kept)]
+    return -(-rows // int(np.clip(_QUALITY_BYTES // row_bytes, 2, rows)))
+
+
+def measure_quality(signal: Nanodiffraction, k: float, width: float) -> QualityReport:
+    """Quality of the scan at a ring, of rows spread over a scan that is large; counts are taken as electrons."""
+    step = quality_step(signal)
+    sample = signal if step == 1 else signal.inav[:, ::step]
     if sample._lazy:
         sample = sample.deepcopy()
         sample.compute(show_progressbar=False)

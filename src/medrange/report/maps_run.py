@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medrange.io.cluster import check_scheduler, connected
 from medrange.report.making import ReportFiles
 from medrange.report.maps_checks import (
     Chance,
@@ -67,6 +68,9 @@ class MapsOptions:
     null : bool, optional
         Hold the hotspots against those of random objects. By default where the probe is known and the scan has
         at most 128 x 128 positions.
+    scheduler : str, optional
+        Address of a dask scheduler, ``"tcp://host:8786"``, whose workers read and map the patterns; threads of this
+        process by default.
     """
 
     k: float
@@ -85,6 +89,7 @@ class MapsOptions:
     acceptance_angle: float = 10.0
     lazy: bool = True
     null: bool | None = None
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,16 +183,15 @@ def analyze_scan(
     MapsAnalysis
         The results, in memory.
     """
+    check_scheduler(options.scheduler)
     scan = open_scan(path, options, tell=tell)
     signal = scan.signal
     tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
-    factor = unit_factor("1/nm", signal_axes(signal)[0].units)
-    k, width = options.k * factor, options.width * factor
-    _check_band(signal, k, width)
-    result = signal.medium_range_order(k, width, orders=options.orders, n_phi=options.n_phi)
-    result.compute(show_progressbar=show_progressbar)
+    result = signal.medium_range_order(**maps_call(signal, options))
+    with connected(options.scheduler):
+        result.compute(show_progressbar=show_progressbar)
     tell("judging the quality of the scan")
-    quality = measure_quality(signal, k, width)
+    quality = measure_quality(signal, result.parameters["k"], result.parameters["width"])
     tell("measuring hotspots and their correlation")
     hotspots = result.power.hotspots(
         options.threshold, thickness=options.thickness, acceptance_angle=options.acceptance_angle
@@ -197,6 +201,14 @@ def analyze_scan(
     chance = hold_against_chance(result, hotspots, asked=options.null)
     correlation = result.power.autocorrelation()
     return MapsAnalysis(result, hotspots, correlation, scan.sources, scan.settings, quality, chance)
+
+
+def maps_call(signal: Nanodiffraction, options: MapsOptions) -> dict[str, Any]:
+    """Arguments of ``medium_range_order`` for the options, in the units of the scan; a band off it is refused."""
+    factor = unit_factor("1/nm", signal_axes(signal)[0].units)
+    k, width = options.k * factor, options.width * factor
+    _check_band(signal, k, width)
+    return {"k": k, "width": width, "orders": options.orders, "n_phi": options.n_phi}
 
 
 def write_analysis(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,27 @@ if TYPE_CHECKING:
 
 #: Networks listed on the page; all are in the table.
 _MOST_NETWORKS = 200
+
+
+@dataclass(frozen=True)
+class PackingContent:
+    """What a page shows of a packing analysis, and the files beside it.
+
+    Attributes
+    ----------
+    summary : mapping
+        The main figures, name -> value with its unit.
+    sections : tuple of Section
+        Order, Voronoi cells, motifs, bipyramids, networks, density.
+    figures, tables, atoms : tuple of pathlib.Path
+        The files written.
+    """
+
+    summary: Mapping[str, object]
+    sections: tuple[Section, ...]
+    figures: tuple[Path, ...]
+    tables: tuple[Path, ...]
+    atoms: tuple[Path, ...]
 
 
 def write_packing_report(
@@ -64,25 +85,48 @@ def write_packing_report(
     """
     folder = Path(folder)
     inputs = inputs_table([source])
-    for name in ("tables", "atoms"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    figures = save_figures(folder / "figures", _drawings(analysis))
+    content = packing_content(analysis, folder)
     page = write_page(
         folder / "index.html",
         title=f"Atomic packing of {Path(source).name}",
-        summary=_main_figures(analysis),
+        summary=content.summary,
         sections=[
-            _order_section(analysis, figures),
-            _voronoi_section(analysis, figures),
-            _motif_section(analysis, figures),
-            _bipyramid_section(analysis, figures),
-            _network_section(analysis, figures),
-            *([_density_section(analysis, figures)] if analysis.density is not None else []),
+            *content.sections,
             making_section({f"{name} (Å)" if name in _LENGTHS else name: v for name, v in _settings(analysis)}, inputs),
         ],
         warnings=warnings,
     )
-    return ReportFiles(page, tuple(figures.values()), _tables(analysis, folder / "tables"), _atoms(analysis, folder))
+    return ReportFiles(page, content.figures, content.tables, content.atoms)
+
+
+def packing_content(analysis: PackingAnalysis, folder: Path) -> PackingContent:
+    """Write figures, tables and atoms of a packing analysis, for whichever page shows them.
+
+    Parameters
+    ----------
+    analysis : PackingAnalysis
+        From :func:`medrange.report.packing_run.analyze_model`.
+    folder : pathlib.Path
+        Gets ``figures/*.png``, ``tables/*.csv`` and ``atoms/*``; files of the same name are replaced.
+
+    Returns
+    -------
+    PackingContent
+        Sections and main figures of a page, and the paths written.
+    """
+    for name in ("tables", "atoms"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    figures = save_figures(folder / "figures", _drawings(analysis))
+    sections = (
+        _order_section(analysis, figures),
+        _voronoi_section(analysis, figures),
+        _motif_section(analysis, figures),
+        _bipyramid_section(analysis, figures),
+        _network_section(analysis, figures),
+        *([_density_section(analysis, figures)] if analysis.density is not None else []),
+    )
+    tables, atoms = _tables(analysis, folder / "tables"), _atoms(analysis, folder)
+    return PackingContent(_main_figures(analysis), sections, tuple(figures.values()), tables, atoms)
 
 
 _LENGTHS = ("cutoff", "max_edge", "alpha_radius")

@@ -29,6 +29,7 @@ from medrange.report.running import Tell, gathered_warnings
 
 if TYPE_CHECKING:
     from medrange.aet.atoms import (
+        AtomicModel,
         BondOrder,
         CrystalNuclei,
         InterfaceWidth,
@@ -156,20 +157,30 @@ def write_packing(
         return write_packing_report(analysis, folder=folder, source=path, warnings=messages)
 
 
-def analyze_model(path: str | Path, options: PackingOptions, *, tell: Tell = lambda _: None) -> PackingAnalysis:
+def analyze_model(
+    path: AtomicModel | str | Path, options: PackingOptions, *, tell: Tell = lambda _: None
+) -> PackingAnalysis:
     """All of the analysis, in memory.
 
     Parameters
     ----------
-    path, options, tell
+    path : AtomicModel, ase.Atoms, array or path
+        The model: in memory, or a file any of ASE's readers knows.
+    options, tell
         As in :func:`write_packing`.
 
     Returns
     -------
     PackingAnalysis
         The results.
+
+    Raises
+    ------
+    ValueError
+        If there are too few atoms, none but crystal atoms, or no valley of g(r) to take a cutoff from.
     """
-    tell(f"reading {path}")
+    if isinstance(path, str | Path):
+        tell(f"reading {path}")
     model = as_model(path)
     tell(f"pair distribution of {len(model)} atoms")
     cutoff = options.cutoff or _valley(pair_distribution(model).first_valley, "--cutoff")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.signal import find_peaks
 
+from medrange.io.cluster import check_scheduler, connected
 from medrange.pdf.composition import mean_factors
 from medrange.pdf.structure_factor import highest_degree
 from medrange.report.running import Tell, gathered_warnings
@@ -72,7 +73,7 @@ class PdfOptions:
         Number of components. By default two types and a residual, or two types where no residual comes out.
     gain : float, optional
         Data units per detected electron, for the counting error; 1 for integer data by default.
-    scan_step, k_step, beam_energy, convergence_angle, center, scan_shape, mask, lazy
+    scan_step, k_step, beam_energy, convergence_angle, center, scan_shape, mask, lazy, scheduler
         As in :class:`medrange.report.maps_run.MapsOptions`.
     seed : int
         Of the searches, the surrogates and the resampling.
@@ -95,6 +96,7 @@ class PdfOptions:
     scan_shape: tuple[int, int] | None = None
     mask: Path | None = None
     lazy: bool = True
+    scheduler: str | None = None
     seed: int = 0
 
 
@@ -229,11 +231,13 @@ def analyze_profiles(
     """
     # A composition that cannot be read is told before the data are.
     mean_factors(options.composition, np.array([0.5]))
+    check_scheduler(options.scheduler)
     scan = open_scan(path, options, tell=tell)
     tell("radial profiles")
     profile = scan.signal.radial_profile()
     if profile._lazy:
-        profile.compute(show_progressbar=show_progressbar)
+        with connected(options.scheduler):
+            profile.compute(show_progressbar=show_progressbar)
     mean_profile = profile.mean()
     k_range, origin = _k_range(mean_profile, options)
     options = replace(

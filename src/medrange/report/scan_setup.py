@@ -52,6 +52,10 @@ class ScanOptions(Protocol):
     def lazy(self) -> bool:
         """Whether the file is read in parts."""
 
+    @property
+    def scheduler(self) -> str | None:
+        """Address of a dask scheduler, whose workers read the file."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedScan:
@@ -91,7 +95,8 @@ def open_scan(path: str | Path, options: ScanOptions, *, tell: Tell = lambda _: 
     Raises
     ------
     ValueError
-        If the scan has no scales, or the mask does not fit; the message names the option.
+        If the scan has no scales, the mask does not fit, or a scheduler is given for a scan that is not lazy; the
+        message names the option.
     FileNotFoundError
         If there is no such file.
 
@@ -99,6 +104,9 @@ def open_scan(path: str | Path, options: ScanOptions, *, tell: Tell = lambda _: 
     --------
     >>> open_scan("scan.xml", MapsOptions(k=4.0)).signal  # doctest: +SKIP
     """
+    if options.scheduler is not None and not options.lazy:
+        msg = f"the workers of {options.scheduler} read the scan in parts; leave out --eager."
+        raise ValueError(msg)
     tell(f"loading {path}")
     signal = load(path, lazy=options.lazy, scan_shape=options.scan_shape)
     settings = _calibrate(signal, options)

@@ -21,6 +21,8 @@ from medrange.aet.tomography import (
 )
 from medrange.report.figure_files import Draw, save_figures
 from medrange.report.making import ReportFiles, inputs_table, making_section
+from medrange.report.packing_run import PackingOptions
+from medrange.report.packing_stage import packing_stage
 from medrange.report.page import Figure, Section, Table, write_page
 from medrange.report.running import Tell, gathered_warnings
 
@@ -111,24 +113,28 @@ def write_atoms(
     options: PipelineOptions,
     *,
     folder: str | Path,
+    packing: PackingOptions | None = None,
     tell: Tell = lambda _: None,
     progress: bool = False,
 ) -> ReportFiles:
-    """Reconstruct, trace, classify and refine, and write the model with figures and a page.
+    """Reconstruct, trace, classify and refine, analyze the packing, and write the model with figures and a page.
 
-    Each stage leaves a file in ``stages``: called again with the same input, stages that are done are read.
+    Each stage leaves a file in ``stages``: called again with the same input, stages that are done are read. A particle
+    too small for an analysis of its packing, or a crystalline one, gets a note on the page that says so.
 
     Parameters
     ----------
     path, series, folder, tell, progress
         As in :func:`write_reconstruction`; the model is written as ``model.xyz``.
     options : PipelineOptions
-        Of all stages.
+        Of all stages up to the refinement.
+    packing : PackingOptions, optional
+        Of the analysis of the refined atoms, as ``medrange packing`` does it.
 
     Returns
     -------
     ReportFiles
-        The paths written; ``maps`` are the model and the volume.
+        The paths written; ``maps`` are the model, the volume, and the atoms with the columns of the packing.
 
     Examples
     --------
@@ -141,6 +147,7 @@ def write_atoms(
         tilts = series.load(path)
         tell("reconstructing, tracing, classifying and refining")
         found = determine_atoms(tilts, options, folder=folder / "stages", progress=progress)
+        packed = packing_stage(found.model, folder=folder, stages=folder / "stages", options=packing, tell=tell)
         tell("writing figures, tables and the page")
         figures = save_figures(
             folder / "figures", _volume_drawings(tilts, found.reconstruction) | _atom_drawings(found)
@@ -150,15 +157,17 @@ def write_atoms(
         page = write_page(
             folder / "index.html",
             title=f"Atoms of {Path(path).name}",
-            summary=_volume_figures(tilts, found.reconstruction) | _atom_figures(found),
+            summary=_volume_figures(tilts, found.reconstruction) | _atom_figures(found) | dict(packed.content.summary),
             sections=[
                 _volume_section(figures, found.reconstruction),
                 *_atom_sections(figures, found),
+                *packed.content.sections,
                 making_section(options.to_dict(), inputs),
             ],
-            warnings=messages,
+            warnings=[*messages, *packed.warnings],
         )
-    return ReportFiles(page, tuple(figures.values()), (table,), results)
+    files = packed.content
+    return ReportFiles(page, (*figures.values(), *files.figures), (table, *files.tables), (*results, *files.atoms))
 
 
 def _volume_drawings(tilts: TiltSeries, found: Reconstruction) -> dict[str, tuple[Draw, tuple[float, float]]]:

@@ -116,8 +116,12 @@ def medium_range_order(
         (statistics,) = of_rings(*part)
         bands.append(in_band(*part)[0][:, 0])
         profiles.append(statistics[..., RADIAL_MEAN])
-        power = statistics[..., FIRST_POWER:].astype(np.float64)
-        measured = np.isfinite(power)
-        spectrum += np.where(measured, power, 0).sum(axis=0)
-        counted += measured.sum(axis=0)
+        power = statistics[..., FIRST_POWER:]
+        total, count = power.sum(axis=0, dtype=np.float64), len(power)
+        # A sum is finite only if all that was added is.
+        if not np.isfinite(total).all():
+            measured = np.isfinite(power)
+            total, count = np.where(measured, power, 0).sum(axis=0, dtype=np.float64), measured.sum(axis=0)
+        spectrum += total
+        counted += count
     return np.concatenate(bands), np.concatenate(profiles), spectrum, counted

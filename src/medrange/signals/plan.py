@@ -54,7 +54,7 @@ class PlanStep:
     name : str
         What is done.
     bytes_read : float
-        Bytes from the disk, compressed as they are there; NaN where the source is not a file.
+        Bytes from the disk, compressed as they are there; NaN where they are not known, as of a part of a scan.
     bytes_decoded : float
         Bytes of patterns that are decoded.
     peak_memory : float
@@ -170,11 +170,11 @@ def _checked(methods: Mapping[str, Mapping[str, Any]] | Sequence[str]) -> dict[s
 
 
 def stored_bytes(signal: Nanodiffraction) -> float:
-    """Bytes on the disk behind all patterns of a signal; NaN where they are not in a file, 0 for one in memory."""
+    """Bytes on the disk behind all patterns of a loaded scan; 0 for one in memory, NaN where they are not known."""
     if not isinstance(signal.data, da.Array):
         return 0.0
     path, patterns = signal.tmp_parameters.get_item("path"), signal.tmp_parameters.get_item("patterns")
-    if path is None or Path(path).suffix not in (".zspy", ".hspy", ".zarr"):
+    if path is not None and Path(path).suffix not in (".zspy", ".hspy", ".zarr"):
         # Of a pair of files, and of a series with flyback, the metadata tell where the frames are, and how many.
         path = signal.metadata.get_item("Medrange.Source.file")
         patterns = signal.metadata.get_item("Medrange.Source.frames_in_file")

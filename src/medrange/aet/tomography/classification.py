@@ -32,8 +32,8 @@ _START_RADIUS = 7 / 4
 # Part of the width of the upper intensity peak whose members make the first template.
 _START_WIDTH = 0.1
 _FEWEST = 2
-# Classes whose mean intensities differ by less than this part may be one class cut in two.
-_ALIKE = 0.3
+# Halves of one normal class of relative width w have means 1.6 w apart; atoms of one species have w = 0.1 or so.
+_ALIKE = 0.2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,7 +304,7 @@ def _warn_of_alike(means: np.ndarray) -> None:
     if alike.size:
         difference = 1 - means[alike[-1]] / means[alike[-1] + 1]
         warnings.warn(
-            f"two classes of peaks differ by {difference:.0%} in mean intensity: the species are that alike, or next to "
-            "no peak is a non-atom, and a species was cut in two; look at the histogram, and try non_atoms=False.",
+            f"two classes of peaks differ by {difference:.0%} in mean intensity: the species are that alike, or next "
+            "to no peak is a non-atom, and a species was cut in two; look at the histogram, and try non_atoms=False.",
             stacklevel=4,
         )

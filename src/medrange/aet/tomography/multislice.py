@@ -139,8 +139,8 @@ class Multislice:
         limit = min(probe.cutoff_angles)
         if self.outer > limit:
             msg = (
-                f"a wave sampled every {self.sampling} Å reaches {limit:.0f} mrad, but the detector {self.outer:g} mrad; "
-                "lower sampling or outer."
+                f"a wave sampled every {self.sampling} Å reaches {limit:.0f} mrad, but the detector {self.outer:g} "
+                "mrad; lower sampling or outer."
             )
             raise ValueError(msg)
         start = low - first

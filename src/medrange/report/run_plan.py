@@ -1,0 +1,129 @@
+"""What ``medrange maps`` and ``medrange pdf`` will read, hold in memory and take: ``--dry-run``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medrange.report.maps_checks import quality_step
+from medrange.report.maps_run import MapsOptions, maps_call
+from medrange.report.pdf_run import PdfOptions
+from medrange.report.running import Tell
+from medrange.report.scan_setup import ScanOptions, open_scan
+from medrange.signals.plan import Plan, PlanStep, memory_advice, read_step
+
+if TYPE_CHECKING:
+    from medrange.signals.nanodiffraction import Nanodiffraction
+
+# Patterns whose mean tells the center.
+_CENTER_PATTERNS = 4096
+# Passes over the rows that tell the quality, once they are in memory.
+_QUALITY_PASSES = 3
+
+
+def plan_maps(path: str | Path, options: MapsOptions, *, tell: Tell = lambda _: None) -> Plan:
+    """Plan of a run of :func:`medrange.report.maps_run.write_maps`; nothing is written.
+
+    Parameters
+    ----------
+    path, options, tell
+        As of that function. The center is found, and a few chunks are read and mapped.
+
+    Returns
+    -------
+    Plan
+        The steps that read patterns, with the advice.
+
+    Raises
+    ------
+    ValueError
+        If the scan is not calibrated, or an option does not fit it.
+
+    Examples
+    --------
+    >>> print(plan_maps("scan.xml", MapsOptions(k=4.0)))  # doctest: +SKIP
+    """
+    rest = "hotspots, their null where it is asked for, figures and the page follow; they do not read the scan."
+    return _planned(path, options, lambda s: {"medium_range_order": maps_call(s, options)}, rest, tell, quality=True)
+
+
+def plan_pdf(path: str | Path, options: PdfOptions, *, tell: Tell = lambda _: None) -> Plan:
+    """Plan of a run of :func:`medrange.report.pdf_run.write_pdf`; nothing is written.
+
+    Parameters
+    ----------
+    path, options, tell
+        As of that function. The center is found, and a few chunks are read.
+
+    Returns
+    -------
+    Plan
+        The steps that read patterns, with the advice.
+
+    Raises
+    ------
+    ValueError
+        If the scan is not calibrated, or an option does not fit it.
+
+    Examples
+    --------
+    >>> print(plan_pdf("scan.hdr", PdfOptions("Fe80B20")))  # doctest: +SKIP
+    """
+    rest = "G(r), structural types, their test, figures and the page follow; they read the profiles, not the scan."
+    return _planned(path, options, lambda _: {"radial_profile": {}}, rest, tell, quality=False)
+
+
+def _planned(
+    path: str | Path,
+    options: ScanOptions,
+    methods: Callable[[Nanodiffraction], Mapping[str, Mapping[str, Any]]],
+    rest: str,
+    tell: Tell,
+    *,
+    quality: bool,
+) -> Plan:
+    start = time.perf_counter()
+    scan = open_scan(path, options, tell=tell)
+    spent = time.perf_counter() - start
+    signal = scan.signal
+    tell("measuring on a few chunks")
+    made = signal.plan(methods(signal))
+    (work,) = made.steps
+    steps = [work]
+    if any("fitted" in str(value) for value in scan.settings.values()):
+        patterns = _center_patterns(signal)
+        # One chunk after the other, and its sum.
+        memory = 2.0 * made.chunk_bytes
+        steps.insert(0, read_step(signal, "center", patterns, peak_memory=memory, seconds=spent))
+    if quality:
+        steps.append(_quality(signal, work, made))
+    made = Plan(tuple(steps), made.n_chunks, made.chunk_bytes, made.n_threads, made.advice)
+    told = [text for text in memory_advice(made) if text not in made.advice]
+    return Plan(made.steps, made.n_chunks, made.chunk_bytes, made.n_threads, (*made.advice, *told, rest))
+
+
+def _center_patterns(signal: Nanodiffraction) -> float:
+    """Patterns in the chunks that are read for the center."""
+    positions = float(np.prod(signal.data.shape[:-2]))
+    if not signal._lazy:
+        return min(positions, float(_CENTER_PATTERNS))
+    per_chunk = positions / float(np.prod(signal.data.numblocks[:-2]))
+    return min(positions, max(1, round(_CENTER_PATTERNS / per_chunk)) * per_chunk)
+
+
+def _quality(signal: Nanodiffraction, work: PlanStep, made: Plan) -> PlanStep:
+    """The pass over some rows of the scan, of which whole chunks are read."""
+    rows, columns = signal.data.shape[:2]
+    chosen = np.arange(0, rows, quality_step(signal))
+    held = chosen.size * signal.data[0].nbytes
+    read = chosen.size
+    if signal._lazy:
+        ends = np.cumsum(signal.data.chunks[0])
+        read = int(np.asarray(signal.data.chunks[0])[np.unique(np.searchsorted(ends, chosen, side="right"))].sum())
+    seconds = work.seconds * (read + _QUALITY_PASSES * chosen.size) / rows
+    memory = 2.0 * held + (made.n_threads * made.chunk_bytes if signal._lazy else 0)
+    return read_step(signal, "quality", read * columns, peak_memory=memory, seconds=seconds)
