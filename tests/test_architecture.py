@@ -16,6 +16,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "sample_data" not in path.
 LEVELS = {
     "_version": 0,
     "units": 1,
+    "working": 1,
     "geometry": 1,
     "formats": 1,
     "datasets": 1,

@@ -18,6 +18,7 @@ import numpy as np
 
 from medrange._version import __version__
 from medrange.io.load import read
+from medrange.working import available_cores
 
 if TYPE_CHECKING:
     import zarr
@@ -316,7 +317,7 @@ def _copy(
             raise OSError(msg)
         return number, checksum
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for future in as_completed([pool.submit(write, *job) for job in missing]):
             number, checksum = future.result()
             _append(journal, {"chunk": number, "crc32": checksum})

@@ -8,6 +8,7 @@ compiler's automatic vectorizer misses loops as short as these.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ LANES = 16
 #: Products and sums may fuse, but are never reordered: results do not depend on the machine's width.
 FAST = {"contract", "nsz"}
 
+# Small integers are turned two or four at a time where the first of them is the lowest part of a word.
+_LOW_FIRST = sys.byteorder == "little"
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -118,6 +121,20 @@ def spread(typingctx, value):  # noqa: ANN001, ANN201
 
 
 @intrinsic
+def fused(typingctx, left, right, added):  # noqa: ANN001, ANN201
+    """``left * right + added``, rounded once: where two products meet, which one is fused is left to nobody."""
+    signature = left(left, right, added)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        kind = args[0].type
+        name = f"llvm.fma.v{LANES}f{32 if isinstance(kind.element, ir.FloatType) else 64}"
+        multiply_add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        return builder.call(multiply_add, args)
+
+    return signature, codegen
+
+
+@intrinsic
 def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, ANN201
     """``lanes[row + i, j] = frames[first + j, start + i]`` for i, j in 0 .. 15.
 
@@ -134,6 +151,85 @@ def fill_lanes(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, AN
             frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
             places.append(builder.add(frame, column))
         _load_turned(context, builder, (signature.args[0], source.data), places, (signature.args[3], *args[3:]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def block_width(dtype: np.dtype) -> int:
+    """Pixels that :func:`fill_block` turns at once: as many as 16 words of 32 bits hold, at least 16."""
+    small = dtype.kind in "iu" and dtype.itemsize < 4 and _LOW_FIRST
+    return LANES * 4 // dtype.itemsize if small else LANES
+
+
+@intrinsic
+def fill_block(typingctx, frames, first, start, lanes, row):  # noqa: ANN001, ANN201
+    """As :func:`fill_lanes` for a block of :func:`block_width` pixels; small integers are turned together."""
+    signature = types.void(frames, first, start, lanes, row)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        kind, lanes_kind = signature.args[0], signature.args[3]
+        source = cgutils.create_struct_proxy(kind)(context, builder, value=args[0])
+        frame_stride = cgutils.unpack_tuple(builder, source.strides, 2)[0]
+        bits = kind.dtype.bitwidth
+        column = builder.mul(args[2], ir.Constant(_INT64, bits // 8))
+        places = []
+        for lane in range(LANES):
+            frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
+            places.append(builder.add(frame, column))
+        target = (lanes_kind, *args[3:])
+        if isinstance(kind.dtype, types.Integer) and bits < 32 and _LOW_FIRST:
+            _load_words(context, builder, (kind, source.data), places, target)
+        else:
+            _load_turned(context, builder, (kind, source.data), places, target)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _load_words(context: Any, builder: ir.IRBuilder, source: tuple, places: list[ir.Value], target: tuple) -> None:
+    """As :func:`_load_turned`, for integers of 8 or 16 bits: words of 32 bits are turned, then taken apart."""
+    source_kind, data = source
+    lanes_kind, lanes, row = target
+    bits, signed = source_kind.dtype.bitwidth, source_kind.dtype.signed
+    base = builder.bitcast(data, ir.IntType(8).as_pointer())
+    words = ir.VectorType(_INT32, LANES)
+    vector = context.get_value_type(LaneVector(lanes_kind.dtype))
+    rows = []
+    for place in places:
+        values = builder.load(builder.bitcast(builder.gep(base, [place]), words.as_pointer()))
+        values.align = bits // 8
+        rows.append(values)
+    pointer = _row_pointer(context, builder, (lanes_kind, lanes), row)
+    shift, convert = (builder.ashr, builder.sitofp) if signed else (builder.lshr, builder.uitofp)
+    per = 32 // bits
+    last = _lane_pattern([32 - bits] * LANES)
+    for i, word in enumerate(_transpose(builder, rows)):
+        for j in range(per):
+            # The first pixel is the lowest part of the word.
+            upper = builder.shl(word, _lane_pattern([32 - bits * (j + 1)] * LANES))
+            place = builder.gep(pointer, [ir.Constant(_INT32, per * i + j)])
+            written = builder.store(convert(shift(upper, last), vector), place)
+            written.align = lanes_kind.dtype.bitwidth // 8
+
+
+@intrinsic
+def prefetch_block(typingctx, frames, first, start):  # noqa: ANN001, ANN201
+    """Ask for the memory of a block that :func:`fill_block` will read, once."""
+    signature = types.void(frames, first, start)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        kind = signature.args[0]
+        source = cgutils.create_struct_proxy(kind)(context, builder, value=args[0])
+        frame_stride = cgutils.unpack_tuple(builder, source.strides, 2)[0]
+        base = builder.bitcast(source.data, ir.IntType(8).as_pointer())
+        kinds = [base.type, _INT32, _INT32, _INT32]
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [base.type], ir.FunctionType(ir.VoidType(), kinds))
+        column = builder.mul(args[2], ir.Constant(_INT64, kind.dtype.bitwidth // 8))
+        for lane in range(LANES):
+            frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
+            place = builder.gep(base, [builder.add(frame, column)])
+            builder.call(ask, [place, *(ir.Constant(_INT32, number) for number in (0, 0, 1))])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -210,6 +306,14 @@ for _operation, _instruction in (
     _define_arithmetic(_operation, _instruction)
 
 
+def aligned_lanes(n: int, dtype: np.dtype) -> np.ndarray:
+    """Room for n vectors, each in a cache line (two of float64) of its own."""
+    size = n * LANES * np.dtype(dtype).itemsize
+    room = np.empty(size + 64, dtype=np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(n, LANES)
+
+
 def flat_frames(frames: np.ndarray) -> np.ndarray:
     """View patterns (..., rows, cols) as (n, rows * cols) in native byte order; copy only when needed.
 
@@ -250,8 +354,8 @@ def full_blocks(flat: np.ndarray) -> list[tuple[np.ndarray, int]]:
     return pieces
 
 
-def pixel_blocks(pixels: np.ndarray, n_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks of 16 neighboring pixels that cover ``pixels``, and the row of each pixel among the lanes.
+def pixel_blocks(pixels: np.ndarray, n_pixels: int, width: int = LANES) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of neighboring pixels that cover ``pixels``, and the row of each pixel among the lanes.
 
     Parameters
     ----------
@@ -259,25 +363,27 @@ def pixel_blocks(pixels: np.ndarray, n_pixels: int) -> tuple[np.ndarray, np.ndar
         Flat pixel numbers, ascending.
     n_pixels : int
         Number of pixels of a frame, at least 16.
+    width : int
+        Pixels of a block.
 
     Returns
     -------
     starts : numpy.ndarray
         First pixel of each block.
     rows : numpy.ndarray
-        Where each of ``pixels`` comes to lie: block number * 16 + place in the block.
+        Where each of ``pixels`` comes to lie: block number * width + place in the block.
 
     Raises
     ------
     ValueError
-        If a frame has fewer than 16 pixels.
+        If a frame has fewer pixels than a block.
     """
-    if n_pixels < LANES:
-        msg = f"a pattern has {n_pixels} pixels; at least {LANES} are needed."
+    if n_pixels < width:
+        msg = f"a pattern has {n_pixels} pixels; at least {width} are needed."
         raise ValueError(msg)
-    numbers, which = np.unique(pixels // LANES, return_inverse=True)
-    starts = np.minimum(numbers * LANES, n_pixels - LANES)
-    return starts.astype(np.int64), which.reshape(-1) * LANES + pixels - starts[which.reshape(-1)]
+    numbers, which = np.unique(pixels // width, return_inverse=True)
+    starts = np.minimum(numbers * width, n_pixels - width)
+    return starts.astype(np.int64), which.reshape(-1) * width + pixels - starts[which.reshape(-1)]
 
 
 def working_type(dtype: np.dtype) -> type:

@@ -43,7 +43,7 @@ def _ring_factors(operator: PolarOperator, ring: int) -> tuple[float, float, np.
     weights = sparse.csr_array((operator.weights[rows], operator.columns[rows], indptr), shape=shape)
     covariance = (weights @ weights.T).toarray()
     n_open = is_open.sum()
-    mean_square = covariance.sum() / n_open**2
+    mean_square = is_open @ covariance @ is_open / n_open**2
     # Deviations from the open bins' mean, 0 in closed bins.
     centering = np.diag(is_open.astype(float)) - np.outer(is_open, is_open) / n_open
     deviations = centering @ covariance @ centering.T

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from medrange.kernels.lanes import FAST, load, spread, store
+from medrange.kernels.lanes import FAST, fused, load, spread, store
 
 #: Columns of the ring statistics before the powers P_1, P_2, ...
 RADIAL_MEAN, RING_MEAN, VARIANCE, FIRST_POWER = 0, 1, 2, 3
@@ -23,9 +23,11 @@ def fourier_rows(n_phi: int, n_max: int, dtype: type) -> tuple[np.ndarray, np.nd
 
 @njit(nogil=True, fastmath=FAST, cache=True)
 def moments(ring: np.ndarray, bins: tuple, i_k: int, folded: tuple, result: np.ndarray) -> None:
-    """Means and V2D of a ring of bin means, and its deviations folded about phi = 0.
+    """Means and V2D of a ring of bin means, and its deviations folded about phi = 0 and, if their number is even, pi/2.
 
-    Deviations at +phi and -phi are added (for the cosines) and subtracted (for the sines).
+    Deviations at +phi and -phi are added (for the cosines) and subtracted (for the sines); then those at phi and
+    pi - phi: their sum lies at the first (cosines of even orders, sines of odd ones), their difference at the second.
+    Where too little is open all but the first mean is NaN.
     """
     share, is_open, n_open = bins
     even, odd = folded
@@ -33,22 +35,29 @@ def moments(ring: np.ndarray, bins: tuple, i_k: int, folded: tuple, result: np.n
     zero = n_open.dtype.type(0)
     total, weighted, squares = spread(zero), spread(zero), spread(zero)
     for b in range(n_phi):
-        total = total + load(ring, b)
-        weighted = weighted + load(ring, b) * spread(share[i_k, b])
+        total = fused(load(ring, b), spread(is_open[i_k, b]), total)
+        weighted = fused(load(ring, b), spread(share[i_k, b]), weighted)
     count = spread(n_open[i_k])
     mean = total / count
     for b in range((n_phi + 1) // 2):
         mirror = n_phi - 1 - b
         here = (load(ring, b) - mean) * spread(is_open[i_k, b])
         there = (load(ring, mirror) - mean) * spread(is_open[i_k, mirror])
-        squares = squares + here * here
+        squares = fused(here, here, squares)
         if mirror == b:
             store(even, b, here)
             store(odd, b, spread(zero))
         else:
-            squares = squares + there * there
+            squares = fused(there, there, squares)
             store(even, b, here + there)
             store(odd, b, here - there)
+    if n_phi % 2 == 0:
+        for b in range(n_phi // 4):
+            mirror = n_phi // 2 - 1 - b
+            for values in (even, odd):
+                here, there = load(values, b), load(values, mirror)
+                store(values, b, here + there)
+                store(values, mirror, here - there)
     store(result, 0, weighted)
     store(result, 1, mean)
     store(result, 2, squares / (count * mean * mean))
@@ -61,17 +70,23 @@ def powers(folded: tuple, fourier: tuple, n_phi: int, count: float, result: np.n
     cosines, sines = fourier
     zero = cosines.dtype.type(0)
     mean = load(result, 1)
+    twice = n_phi % 2 == 0
+    end = n_phi // 4 if twice else even.shape[0]
     inverse = spread(cosines.dtype.type(1)) / (spread(cosines.dtype.type(n_phi)) * spread(count) * mean * mean)
     for n in range(0, cosines.shape[0], 2):
         real_a, imag_a, real_b, imag_b = spread(zero), spread(zero), spread(zero), spread(zero)
-        for b in range(even.shape[0]):
-            e, o = load(even, b), load(odd, b)
-            real_a = real_a + e * spread(cosines[n, b])
-            imag_a = imag_a + o * spread(sines[n, b])
-            real_b = real_b + e * spread(cosines[n + 1, b])
-            imag_b = imag_b + o * spread(sines[n + 1, b])
+        for b in range(end):
+            mirror = n_phi // 2 - 1 - b if twice else b
+            real_a = fused(load(even, mirror), spread(cosines[n, b]), real_a)
+            imag_a = fused(load(odd, b), spread(sines[n, b]), imag_a)
+            real_b = fused(load(even, b), spread(cosines[n + 1, b]), real_b)
+            imag_b = fused(load(odd, mirror), spread(sines[n + 1, b]), imag_b)
+        if twice and n_phi % 4:
+            # The bin at pi/2 is its own mirror: cosines of odd orders and sines of even ones are 0 there.
+            imag_a = fused(load(odd, end), spread(sines[n, end]), imag_a)
+            real_b = fused(load(even, end), spread(cosines[n + 1, end]), real_b)
         # +n and -n count together; at n = n_phi / 2 they are the same.
         both_a = cosines.dtype.type(1 if 2 * (n + 1) == n_phi else 2)
         both_b = cosines.dtype.type(1 if 2 * (n + 2) == n_phi else 2)
-        store(result, 3 + n, (real_a * real_a + imag_a * imag_a) * inverse * spread(both_a))
-        store(result, 4 + n, (real_b * real_b + imag_b * imag_b) * inverse * spread(both_b))
+        store(result, 3 + n, fused(real_a, real_a, imag_a * imag_a) * inverse * spread(both_a))
+        store(result, 4 + n, fused(real_b, real_b, imag_b * imag_b) * inverse * spread(both_b))

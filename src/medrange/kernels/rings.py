@@ -14,7 +14,7 @@ from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.angular import pair_correction
-from medrange.kernels.lanes import FAST, LANES, fill_lanes, flat_frames, full_blocks, store, working_type
+from medrange.kernels.lanes import FAST, LANES, aligned_lanes, fill_lanes, full_blocks, working_type
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.ring_powers import (
     FIRST_POWER,
@@ -25,10 +25,10 @@ from medrange.kernels.ring_powers import (
     moments,
     powers,
 )
-from medrange.kernels.rows import apply_rows, lanes_for, read_block, row_sum, sparse_rows
 from medrange.kernels.shifted import shifted_means
 from medrange.kernels.shifted_rings import shifted_statistics
 from medrange.kernels.shifted_rows import polar_rows
+from medrange.kernels.strips import StripRows, add_strips, apply_rows, strip_frames, strip_rows, strip_space
 
 __all__ = ["FIRST_POWER", "RADIAL_MEAN", "RING_MEAN", "VARIANCE", "polar_means", "ring_statistics", "working_type"]
 
@@ -37,22 +37,23 @@ __all__ = ["FIRST_POWER", "RADIAL_MEAN", "RING_MEAN", "VARIANCE", "polar_means",
 class _Plan:
     """A polar operator and the tables the kernels need, in one floating type."""
 
-    rows: tuple[np.ndarray, ...]  # one sparse row per bin
+    rows: StripRows  # one sparse row per bin
     share: np.ndarray  # (n_k, n_phi) area of a bin over the area of its ring
-    is_open: np.ndarray  # (n_k, n_phi) 1 where a bin holds an open pixel, else 0
+    is_open: np.ndarray  # (n_k, n_phi) 1 where enough of a bin is open, else 0
     n_open: np.ndarray  # (n_k,)
     corrections: dict[int, np.ndarray]  # ring -> matrix from raw powers to powers over valid pairs
 
 
 @lru_cache(maxsize=32)
-def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> _Plan:
+def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type, width: int) -> _Plan:
     operator = polar_operator(geometry, grid)
     ring_area = operator.area.sum(axis=1, keepdims=True)
-    share = np.divide(operator.area, ring_area, where=ring_area > 0, out=np.zeros_like(operator.area))
+    # Bins that hold too little for the statistics over azimuth still belong to the mean over the area.
+    share = np.divide(operator.area, ring_area, where=ring_area > 0, out=np.full_like(operator.area, np.nan))
     n_pixels = geometry.shape[0] * geometry.shape[1]
     weights = operator.weights.astype(dtype)
     return _Plan(
-        rows=sparse_rows(operator.pixels, operator.indptr, operator.columns, weights, n_pixels),
+        rows=strip_rows(operator.pixels, operator.indptr, operator.columns, weights, n_pixels, width),
         share=share.astype(dtype),
         is_open=operator.is_open.astype(dtype),
         n_open=operator.is_open.sum(axis=1).astype(dtype),
@@ -63,30 +64,24 @@ def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> _Plan:
     )
 
 
+def _whole_area(geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
+    """Area of whole bins (n_k, n_phi), in pixels; all round it is the same."""
+    edges = np.linspace(grid.k_min, grid.k_max, grid.n_k + 1) / geometry.k_step
+    ring = np.pi * np.diff(edges**2) / np.linalg.det(geometry.distortion)
+    return np.repeat(ring[:, None] / grid.n_phi, grid.n_phi, axis=1)
+
+
 @njit(nogil=True, fastmath=FAST, cache=True)
-def _ring_block(
-    frames: np.ndarray, rows: tuple, bins: tuple, fourier: tuple, lanes: np.ndarray, out: np.ndarray
-) -> None:
-    starts, indptr, columns, weights = rows
+def _ring_block(frames, rows, width, bins, fourier, space, out):  # noqa: ANN001, ANN202
+    strip, sums, even, odd, result = space
     n_k, n_phi = bins[0].shape
-    half = (n_phi + 1) // 2
-    ring = np.empty((n_phi, LANES), dtype=lanes.dtype)
-    folded = (np.empty((half, LANES), dtype=lanes.dtype), np.empty((half, LANES), dtype=lanes.dtype))
-    # Whole blocks of 16 statistics, so that they can be turned back to frames as vectors.
-    n_out = out.shape[2]
-    result = np.zeros((n_out, LANES), dtype=lanes.dtype)
-    turned = np.empty((LANES, LANES), dtype=lanes.dtype)
+    turned = np.empty((LANES, LANES), dtype=sums.dtype)
     for first in range(0, frames.shape[0], LANES):
-        read_block(frames, first, starts, lanes)
+        add_strips(frames, first, rows, width, (strip, sums))
         for i_k in range(n_k):
-            if bins[2][i_k] == 0:
-                out[first : first + LANES, i_k, :] = np.nan
-                continue
-            for b in range(n_phi):
-                store(ring, b, row_sum(lanes, indptr, columns, weights, i_k * n_phi + b))
-            moments(ring, bins, i_k, folded, result)
-            powers(folded, fourier, n_phi, bins[2][i_k], result)
-            for s in range(0, n_out, LANES):
+            moments(sums[i_k * n_phi : (i_k + 1) * n_phi], bins, i_k, (even, odd), result)
+            powers((even, odd), fourier, n_phi, bins[2][i_k], result)
+            for s in range(0, out.shape[2], LANES):
                 fill_lanes(result, s, 0, turned, 0)
                 for lane in range(LANES):
                     for i in range(LANES):
@@ -119,8 +114,8 @@ def polar_means(
     Returns
     -------
     numpy.ndarray
-        Shape (n, n_k, n_phi); float32 for 8- and 16-bit and float32 input, else float64. A bin without
-        an open pixel is NaN.
+        Shape (n, n_k, n_phi); float32 for 8- and 16-bit and float32 input, else float64. A bin that is
+        hidden, or too much so (:data:`medrange.kernels.polar.LEAST_OPEN`), is NaN.
 
     Examples
     --------
@@ -130,13 +125,15 @@ def polar_means(
     """
     if shifts is not None:
         rows = polar_rows(geometry, grid, working_type(frames.dtype))
-        means = shifted_means(frames, shifts, rows, geometry.mask).reshape(-1, grid.n_k, grid.n_phi)
+        area = _whole_area(geometry, grid)
+        means = shifted_means(frames, shifts, rows, geometry.mask, area).reshape(-1, *area.shape)
         return np.ascontiguousarray(means.swapaxes(1, 2)) if phi_first else means
-    plan = _plan(geometry, grid, working_type(frames.dtype))
+    flat, width = strip_frames(frames)
+    plan = _plan(geometry, grid, working_type(flat.dtype), width)
     order, is_open = np.arange(grid.n_k * grid.n_phi).reshape(grid.n_k, grid.n_phi), plan.is_open
     if phi_first:
         order, is_open = order.T, is_open.T
-    out = apply_rows(frames, plan.rows, order.ravel()).reshape(-1, *order.shape)
+    out = apply_rows(flat, plan.rows, width, order.ravel()).reshape(-1, *order.shape)
     if not is_open.all():
         out[:, is_open == 0] = np.nan
     return out
@@ -176,7 +173,8 @@ def ring_statistics(
     -------
     numpy.ndarray
         Shape (n, n_k, 3 + n_max): radial mean (area-weighted), ring mean (of the open bins), V2D,
-        P_1 .. P_n_max. Rings without an open pixel are NaN.
+        P_1 .. P_n_max. Rings without an open pixel are NaN, and bins of which less than a twentieth is open count
+        for the radial mean only (:func:`medrange.kernels.polar.open_bins`).
 
     See Also
     --------
@@ -193,23 +191,25 @@ def ring_statistics(
     if not 1 <= n_max <= limit:
         msg = f"order {n_max} is not within 1 .. n_phi/2 = {limit}; take n_phi >= {2 * n_max}."
         raise ValueError(msg)
-    flat = flat_frames(frames)
+    flat, width = strip_frames(frames)
     dtype = working_type(flat.dtype)
     if shifts is not None:
-        # Whole bins all round have the same area.
-        area = np.repeat(np.diff(np.linspace(grid.k_min, grid.k_max, grid.n_k + 1) ** 2)[:, None], grid.n_phi, axis=1)
-        return shifted_statistics(flat, shifts, polar_rows(geometry, grid, dtype), geometry.mask, area, n_max)
-    plan = _plan(geometry, grid, dtype)
+        rows, area = polar_rows(geometry, grid, dtype), _whole_area(geometry, grid)
+        return shifted_statistics(flat, shifts, rows, geometry.mask, area, n_max)
+    plan = _plan(geometry, grid, dtype, width)
     # Closed bins mix the orders: then all are needed.
     fourier = fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
     padded = -(-(FIRST_POWER + len(fourier[0])) // LANES) * LANES
     out = np.empty((len(flat), grid.n_k, padded), dtype=dtype)
     bins = (plan.share, plan.is_open, plan.n_open)
-    lanes = lanes_for(plan.rows)
+    # Whole blocks of 16 statistics, so that they can be turned back to frames as vectors.
+    folded = [aligned_lanes((grid.n_phi + 1) // 2, dtype) for _ in range(2)]
+    space = (*strip_space(plan.rows, grid.n_k * grid.n_phi), *folded, aligned_lanes(padded, dtype))
+    space[-1][:] = 0
     start = 0
     for block, count in full_blocks(flat):
         piece = out[start : start + count] if count == len(block) else np.empty((len(block), *out.shape[1:]), dtype)
-        _ring_block(block, plan.rows, bins, fourier, lanes, piece)
+        _ring_block(block, plan.rows, width, bins, fourier, space, piece)
         if count < len(block):
             out[start:] = piece[:count]
         start += count

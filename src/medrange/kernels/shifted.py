@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from medrange.kernels.lanes import FAST, LANES, flat_frames, gather_lanes, load, spread, store
+from medrange.kernels.polar import open_bins
 from medrange.kernels.shifted_rows import NODES, ShiftedRows
 
 # Shifts are rounded to this share of a node's distance, so that rounding of a whole shift does not open new pixels.
@@ -251,7 +252,9 @@ def _arguments(batch: Batch, rows: ShiftedRows, mask: np.ndarray | None) -> tupl
     return own, (rows.blocks, is_open), rows.cells[batch.cell]
 
 
-def shifted_means(frames: np.ndarray, shifts: np.ndarray, rows: ShiftedRows, mask: np.ndarray | None) -> np.ndarray:
+def shifted_means(
+    frames: np.ndarray, shifts: np.ndarray, rows: ShiftedRows, mask: np.ndarray | None, area: np.ndarray | None = None
+) -> np.ndarray:
     """Apply rows to every pattern at its own center.
 
     Parameters
@@ -264,30 +267,48 @@ def shifted_means(frames: np.ndarray, shifts: np.ndarray, rows: ShiftedRows, mas
         From :mod:`medrange.kernels.shifted_rows`; the weights of a row sum to 1.
     mask : numpy.ndarray of bool or None
         The detector's mask, True = excluded.
+    area : numpy.ndarray, optional
+        Shape (n_k, n_phi), of rows that are polar bins: their whole area, in pixels.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n, n_rows): means over the open pixels; NaN where none is open.
+        Shape (n, n_rows): means over the open pixels; NaN where none is open, or too little of a polar bin.
     """
     flat = flat_frames(frames)
     means = np.empty((len(flat), rows.n_rows), dtype=rows.dtype)
     for batch in batches(shifts, rows, mask):
         if batch.is_cut:
-            means[batch.numbers[: batch.count]] = batch_means(flat, batch, rows, mask)[0]
+            values, _, is_open = batch_means(flat, batch, rows, mask, area)
+            means[batch.numbers[: batch.count]] = np.where(is_open, values, np.nan)
         else:
             _sums(flat, *_arguments(batch, rows, mask), (means, np.empty((0, 0), rows.dtype), batch.numbers))
     return means
 
 
 def batch_means(
-    flat: np.ndarray, batch: Batch, rows: ShiftedRows, mask: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means over the open pixels of one batch, and the share of each row's area that is open: (count, n_rows)."""
+    flat: np.ndarray, batch: Batch, rows: ShiftedRows, mask: np.ndarray | None, area: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over the open pixels of one batch, the share of each row's area that is open, and whether that is enough.
+
+    All (count, n_rows). See :func:`shifted_means` for the parameters.
+    """
     sums, shares = (np.ones((len(batch.numbers), rows.n_rows), rows.dtype) for _ in range(2))
     _sums(flat, *_arguments(batch, rows, mask), (sums, shares, np.arange(len(batch.numbers))))
     sums, shares = sums[: batch.count], shares[: batch.count]
-    return np.divide(sums, shares, out=np.full_like(sums, np.nan), where=shares > 0), shares
+    means = np.divide(sums, shares, out=np.full_like(sums, np.nan), where=shares > 0)
+    if area is None:
+        return means, shares, shares > 0
+    full = np.ones_like(shares)
+    if not batch.is_inside:
+        # The share of each row that lies on the detector.
+        full = np.empty((len(batch.numbers), rows.n_rows), rows.dtype)
+        whole = _arguments(batch, rows, None)
+        _sums(flat, *whole, (np.empty_like(full), full, np.arange(len(batch.numbers))))
+        full = full[: batch.count]
+    shape = (-1, *area.shape)
+    is_open = open_bins(shares.reshape(shape) * area, full.reshape(shape) * area)
+    return means, shares, is_open.reshape(shares.shape)
 
 
 def shifted_moments(frames: np.ndarray, shifts: np.ndarray, rows: ShiftedRows, mask: np.ndarray | None) -> np.ndarray:

@@ -31,6 +31,7 @@ def _table(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type) -> np.nd
             columns=columns.astype(np.int32),
             weights=weights.astype(np.float64) @ [1, t, s, t * s],
             area=np.ones((grid.n_k, grid.n_phi)),
+            full=np.ones((grid.n_k, grid.n_phi)),
         )
         table[i, j] = _columns(operator_factors(operator))
     return table

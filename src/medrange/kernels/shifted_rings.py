@@ -59,7 +59,7 @@ def shifted_statistics(
     mask : numpy.ndarray of bool or None
         The detector's mask, True = excluded.
     area : numpy.ndarray
-        Shape (n_k, n_phi): whole area of the bins, in any unit.
+        Shape (n_k, n_phi): whole area of the bins, in pixels.
     n_max : int
         Highest order.
 
@@ -92,15 +92,15 @@ def _cut_rings(
     flat: np.ndarray, batch: Batch, rows: ShiftedRows, mask: np.ndarray | None, area: np.ndarray
 ) -> np.ndarray:
     """Statistics (count, n_k, 3 + n_phi // 2) of patterns in which a bin may be closed; float64."""
-    means, shares = (values.reshape(-1, *area.shape) for values in batch_means(flat, batch, rows, mask))
-    is_open = shares > 0
-    rings = np.where(is_open, means, 0).astype(np.float64)
+    means, shares, is_open = (values.reshape(-1, *area.shape) for values in batch_means(flat, batch, rows, mask, area))
+    means = np.where(shares > 0, means, 0).astype(np.float64)
+    rings = np.where(is_open, means, 0)
     n_open = is_open.sum(axis=2)
     n_phi = area.shape[1]
     out = np.empty((*n_open.shape, FIRST_POWER + n_phi // 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = area * shares
-        out[..., RADIAL_MEAN] = (weight * rings).sum(axis=2) / weight.sum(axis=2)
+        out[..., RADIAL_MEAN] = (weight * means).sum(axis=2) / weight.sum(axis=2)
         mean = rings.sum(axis=2) / n_open
         deviations = np.where(is_open, rings - mean[..., None], 0)
         out[..., RING_MEAN] = mean

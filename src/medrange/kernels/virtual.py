@@ -10,9 +10,9 @@ from numba import njit
 from medrange.geometry import DiffractionGeometry
 from medrange.kernels.lanes import working_type
 from medrange.kernels.polar import disk_area
-from medrange.kernels.rows import apply_rows, sparse_rows
 from medrange.kernels.shifted import shifted_means
 from medrange.kernels.shifted_rows import ShiftedRows, build_rows
+from medrange.kernels.strips import apply_rows, strip_frames, strip_rows
 
 
 @njit(cache=True)
@@ -99,8 +99,9 @@ def weighted_mean(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     used = np.flatnonzero(weights.ravel())
     factors = weights.ravel()[used].astype(working_type(frames.dtype))
-    rows = sparse_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size)
-    return apply_rows(frames, rows)[:, 0]
+    flat, width = strip_frames(frames)
+    rows = strip_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size, width)
+    return apply_rows(flat, rows, width, np.arange(1))[:, 0]
 
 
 def shifted_aperture_means(

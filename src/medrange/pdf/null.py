@@ -8,7 +8,6 @@ references.bib.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from medrange.pdf.compression import CompressedScan
 from medrange.pdf.feasible_band import window_around_first_peak
 from medrange.pdf.latent import principal_components
 from medrange.pdf.peaks import find_peak
+from medrange.working import available_cores
 
 #: What is compared with the surrogates, in this order.
 STATISTICS = ("autocorrelation", "variance", "peak_gap")
@@ -147,9 +147,7 @@ def single_phase_test(
         return _statistics(_surrogate(noise, own), noise.root, mask, curves)
 
     # A generator for each surrogate: the numbers do not depend on which thread comes first.
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         found = np.array(list(pool.map(surrogate_statistics, rng.spawn(n_surrogates))))
     p = {
         name: float((1 + np.sum(~(found[:, j] < observed[j]))) / (n_surrogates + 1))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from medrange import __version__, plotting
 from medrange.aet.atoms import AtomicModel, pair_distribution
-from medrange.aet.tomography.checkpoint import fingerprint
+from medrange.aet.tomography.checkpoint import checksum
 from medrange.report.figure_files import save_figures
 from medrange.report.packing_report import PackingContent, packing_content
 from medrange.report.packing_run import PackingOptions, analyze_model
@@ -79,7 +79,7 @@ def packing_stage(
     """
     options = options or PackingOptions()
     path = stages / "packing.json"
-    identity = fingerprint(model.positions, model.symbols, json.dumps(asdict(options)), __version__)
+    identity = checksum(model.positions, model.symbols, json.dumps(asdict(options)), __version__)
     if (known := _read(path, folder, identity)) is not None:
         return known
     tell("analyzing the packing")

@@ -82,7 +82,7 @@ def _map_eager(
     size = max(64, _EAGER_BYTES // max(1, frames[:1].nbytes))
     if shifts is not None:
         # Patterns are sorted by their sub-pixel center: more at a time leave fewer lanes empty.
-        size = max(size, min(_SHIFTED * size, -(-len(frames) // _n_workers())))
+        size = max(size, min(_SHIFTED * size, -(-len(frames) // n_workers())))
         shifts = shifts.reshape(-1, 2)
     starts = range(0, len(frames), size)
     results = [
@@ -94,7 +94,7 @@ def _map_eager(
         return start, function(frames[own]) if shifts is None else function(frames[own], shifts[own])
 
     with (
-        ThreadPoolExecutor(_n_workers()) as pool,
+        ThreadPoolExecutor(n_workers()) as pool,
         tqdm(total=len(frames), desc=label, unit="pattern", delay=_BAR_DELAY, disable=not shows_progress()) as bar,
     ):
         for start, parts in pool.map(run, starts):
@@ -108,7 +108,8 @@ def _map_eager(
     return [r if o.is_sum else r.reshape(scan_shape + o.shape) for r, o in zip(results, outputs, strict=True)]
 
 
-def _n_workers() -> int:
+def n_workers() -> int:
+    """Threads of a pass: dask's setting, else all cores."""
     return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from dask.system import CPU_COUNT
 from tqdm import tqdm
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
@@ -26,7 +25,7 @@ from medrange.kernels.null import (
 )
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.rings import FIRST_POWER, VARIANCE
-from medrange.signals.mapping import shows_progress
+from medrange.signals.mapping import n_workers, shows_progress
 from medrange.signals.ring_record import mean_intensity, record_means, ring_of
 from medrange.signals.tables import with_units
 from medrange.units import electron_wavelength, unit_factor
@@ -248,7 +247,7 @@ def _realizations(model: _Model, contrast: float, rngs: list[np.random.Generator
         return model.statistics(rng, contrast, subtract=model.subtracted).astype(np.float32)
 
     with (
-        ThreadPoolExecutor(min(_THREADS, CPU_COUNT)) as pool,
+        ThreadPoolExecutor(min(_THREADS, n_workers())) as pool,
         tqdm(total=len(rngs), desc="null", unit="object", delay=_BAR_DELAY, disable=not shows_progress()) as bar,
     ):
         drawn = []

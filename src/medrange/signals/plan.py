@@ -17,7 +17,7 @@ import dask.system
 import numpy as np
 from hyperspy.signal import BaseSignal
 
-from medrange.signals.mapping import whole_patterns_advice
+from medrange.signals.mapping import n_workers, whole_patterns_advice
 from medrange.signals.tables import with_units
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def plan(
 ) -> Plan:
     """Plan for some methods of a scan; the parameters are those of ``Nanodiffraction.plan``."""
     calls = _checked(methods)
-    n_threads = n_threads or int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
+    n_threads = n_threads or n_workers()
     data = signal.data
     lazy = isinstance(data, da.Array)
     largest = int(np.prod([max(sizes) for sizes in data.chunks[:-2]])) if lazy else int(np.prod(data.shape[:-2]))

@@ -6,12 +6,13 @@ point (perfect crystals) the edges of zero length are simply not counted.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 from numba import njit
+
+from medrange.working import available_cores
 
 # Half the side of the square a face starts from, in distances of the farthest neighbor: what is left of the
 # square belongs to a cell without an end.
@@ -61,7 +62,7 @@ def regulated_cells(
     if n <= _CHUNK:
         work(0)
     else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             list(pool.map(work, range(0, n, _CHUNK)))
     return shapes, measures, kept
 

@@ -25,7 +25,7 @@ class State:
         return len(self.r_factor)
 
 
-def fingerprint(*items: object) -> str:
+def checksum(*items: object) -> str:
     """A hash of arrays and values: tells whether a checkpoint belongs to these data and parameters."""
     digest = hashlib.sha256()
     for item in items:

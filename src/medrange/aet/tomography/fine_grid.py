@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from medrange.aet.tomography.threads import available_cores
+from medrange.working import available_cores
 
 #: Zero planes around the fine grid: as far as a fit or a neighbor reaches beyond its border.
 MARGIN = 4

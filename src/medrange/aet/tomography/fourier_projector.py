@@ -12,7 +12,8 @@ from medrange.aet.tomography.back_projection import back_project, back_project_t
 from medrange.aet.tomography.compensation import interpolation_weights
 from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, padded_shape, rotation_matrices, wrapped
 from medrange.aet.tomography.sampling import sample_lines, sample_plane, touched_lines
-from medrange.aet.tomography.threads import available_cores, each
+from medrange.aet.tomography.threads import each
+from medrange.working import available_cores
 
 # Planes of a block: their transforms should stay in the cache of a core. Results depend on it in the last digit.
 _PLANES = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from medrange.aet.tomography.geometry import rotation_matrices
 from medrange.aet.tomography.model_projection import project_model
 from medrange.aet.tomography.refinement import RefinementOptions, refine_positions
 from medrange.aet.tomography.tilt_series import TiltSeries
+from medrange.working import progress_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,8 +254,7 @@ def refine_geometry(
     images = np.asarray(tilt_series.projections, dtype=float)
     shifts, angles = np.zeros((len(images), 2)), np.array(tilt_series.angles, dtype=float)
     current, rows = tilt_series, []
-    shown = "CI" not in os.environ if progress is None else progress
-    with tqdm(total=cycles, desc="refining angles", delay=_BAR_DELAY, disable=not shown) as bar:
+    with tqdm(total=cycles, desc="refining angles", delay=_BAR_DELAY, disable=not progress_shown(progress)) as bar:
         for _ in range(cycles):
             update, r_factor = _update(current, model(current), fit_angles)
             # Moving the whole object along y, or turning it about y, is no change of the alignment.

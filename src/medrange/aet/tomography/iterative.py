@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from medrange.aet.tomography.checkpoint import State, fingerprint, load_state, save_state
+from medrange.aet.tomography.checkpoint import State, checksum, load_state, save_state
 from medrange.aet.tomography.fourier_projector import FourierProjector
 from medrange.aet.tomography.geometry import central, extended_shape
 from medrange.aet.tomography.real_projector import RealProjector, smooth_along_y
 from medrange.aet.tomography.reconstruction import Reconstruction
 from medrange.aet.tomography.tilt_series import TiltSeries
+from medrange.working import progress_shown
 
 # A bar appears only on work that lasts.
 _BAR_DELAY = 2.0
@@ -193,7 +193,7 @@ class _Run:
         arrays = [np.asarray(a) for a in (options.support, options.start) if a is not None]
         numbers = (self.view, self.shape, float(self.step), self.kind, tuple(map(float, self.oversampling)))
         flags = (bool(options.positivity), bool(options.compensated), options.support is None, options.start is None)
-        return fingerprint(self.tilt_series.projections, self.tilt_series.angles, numbers, flags, *arrays)
+        return checksum(self.tilt_series.projections, self.tilt_series.angles, numbers, flags, *arrays)
 
     def first_state(self) -> State:
         """The volume to begin with, memory order [x, z, y]."""
@@ -238,7 +238,7 @@ def _norms(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _iterate(run: _Run, state: State, iterations: int, path: Path | None, identity: str) -> None:
     """Advance the state to ``iterations``, keeping checkpoints and telling how it goes."""
     progress = run.options.progress
-    shown = "CI" not in os.environ if progress is None or callable(progress) else bool(progress)
+    shown = progress_shown(None if callable(progress) else progress)
     with tqdm(
         total=iterations, initial=state.iteration, desc="RESIRE", unit="it", delay=_BAR_DELAY, disable=not shown
     ) as bar:

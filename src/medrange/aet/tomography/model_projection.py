@@ -18,9 +18,10 @@ from scipy import fft
 from medrange.aet.atoms.model import AtomicModel, as_model
 from medrange.aet.tomography.gaussian_atoms import add_gaussians, gaussian_moments, half_width
 from medrange.aet.tomography.geometry import blocks, rotation_matrices
-from medrange.aet.tomography.threads import available_cores, each
+from medrange.aet.tomography.threads import each
 from medrange.aet.tomography.tilt_series import checked_angles
 from medrange.pdf.scattering_factors import scattering_factor
+from medrange.working import available_cores
 
 FORM_FACTORS = ("species", "mean", None)
 #: Symbol of the atoms of a model that does not know what they are.

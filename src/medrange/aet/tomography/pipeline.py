@@ -16,7 +16,7 @@ import numpy as np
 
 from medrange.aet.atoms.model import AtomicModel
 from medrange.aet.atoms.saving import load_parameters
-from medrange.aet.tomography.checkpoint import fingerprint
+from medrange.aet.tomography.checkpoint import checksum
 from medrange.aet.tomography.classification import Classification, classify_atoms
 from medrange.aet.tomography.edits import AtomEdits, apply_edits
 from medrange.aet.tomography.iterative import ResireOptions, resire
@@ -222,9 +222,9 @@ class _Store:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         known, self.hashes = options.to_dict(), {}
-        value = fingerprint(tilt_series.projections, tilt_series.angles, tilt_series.pixel_size)
+        value = checksum(tilt_series.projections, tilt_series.angles, tilt_series.pixel_size)
         for stage in STAGES:
-            value = fingerprint(value, json.dumps([known[name] for name in _OPTIONS[stage]]))
+            value = checksum(value, json.dumps([known[name] for name in _OPTIONS[stage]]))
             self.hashes[stage] = value
         self.checkpoint = self.folder / f"checkpoint_{self.hashes['reconstruction'][:12]}.npz"
 

@@ -10,7 +10,8 @@ from numba import njit
 
 from medrange.aet.tomography.fourier_projector import as_images, as_planes
 from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, rotation_matrices
-from medrange.aet.tomography.threads import available_cores, each
+from medrange.aet.tomography.threads import each
+from medrange.working import available_cores
 
 # Four points of a voxel lie within 0.71 pixel, and each is shared by two pixels.
 _SPREAD = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -17,6 +16,7 @@ from medrange.aet.atoms.saving import load_parameters, save_result
 from medrange.aet.tomography.model_projection import PADDING, UNKNOWN, ModelImages, by_species, check_positive
 from medrange.aet.tomography.position_fit import fit_scales, move_lbfgs, move_published
 from medrange.aet.tomography.tilt_series import TiltSeries
+from medrange.working import progress_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -283,7 +283,7 @@ class _Run:
         heights, b_factors, absolute = self._scales(positions, b_factors)
         r_factor = [absolute / self.norm]
         rows = [(r_factor[0], 0.0, b_factors, heights)]
-        shown = "CI" not in os.environ if self.options.progress is None else self.options.progress
+        shown = progress_shown(self.options.progress)
         with tqdm(
             total=rounds * self.iterations, desc="refining positions", delay=_BAR_DELAY, disable=not shown
         ) as bar:

@@ -18,7 +18,7 @@ from medrange.aet.atoms.model import AtomicModel
 from medrange.aet.atoms.saving import load_parameters, save_result
 from medrange.aet.tomography.fine_grid import SMALLEST, FineGrid
 from medrange.aet.tomography.peak_fit import KEPT, MOVED_AWAY, NO_MAXIMUM, TOO_CLOSE, UNSETTLED, fit_peaks
-from medrange.aet.tomography.threads import available_cores
+from medrange.working import available_cores, progress_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -293,7 +293,7 @@ def _fit_in_threads(grid: FineGrid, samples: np.ndarray) -> tuple[np.ndarray, np
             unit="peak",
             unit_scale=True,
             delay=_BAR_DELAY,
-            disable="CI" in os.environ,
+            disable=not progress_shown(),
         ) as bar,
     ):
         for batch_tops, batch_status in pool.map(lambda batch: fit_peaks(grid, batch), batches):

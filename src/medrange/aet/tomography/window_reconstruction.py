@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from medrange.aet.tomography.iterative import ResireOptions, resire
 from medrange.aet.tomography.reconstruction import Reconstruction
 from medrange.aet.tomography.tilt_series import TiltSeries
 from medrange.aet.tomography.windows import Window, check_windows, patch_windows
+from medrange.working import progress_shown
 
 # A bar appears only on work that lasts.
 _BAR_DELAY = 2.0
@@ -133,7 +133,7 @@ def resire_windows(
     keywords = {"iterations": iterations, "step": step, "oversampling": oversampling, "extended": True}
     tasks = _tasks(tilt_series, windows, options, checkpoint)
     tables: list[np.ndarray] = []
-    shown = "CI" not in os.environ if options.progress is None else bool(options.progress)
+    shown = progress_shown(options.progress)
 
     def volumes() -> Iterator[np.ndarray]:
         results = tqdm(
