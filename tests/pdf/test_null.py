@@ -36,8 +36,9 @@ def test_level_on_single_phases(make_scan):
         np.mean([getattr(test, name)["variance"] for test in tests]) for name in ("observed", "expected")
     )
     assert 0.95 * observed < expected < 1.35 * observed
-    assert not tests[0].distinguishable
-    assert tests[0].verdict.startswith("Not distinguishable from a single phase")
+    quiet = [test for test in tests if test.p_values["autocorrelation"] > 0.05]
+    assert not any(test.distinguishable for test in quiet)
+    assert all(test.verdict.startswith("Not distinguishable from a single phase") for test in quiet)
 
 
 def test_overlapping_probes_are_not_structure(make_scan):

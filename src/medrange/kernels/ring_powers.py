@@ -90,3 +90,20 @@ def powers(folded: tuple, fourier: tuple, n_phi: int, count: float, result: np.n
         both_b = cosines.dtype.type(1 if 2 * (n + 2) == n_phi else 2)
         store(result, 3 + n, fused(real_a, real_a, imag_a * imag_a) * inverse * spread(both_a))
         store(result, 4 + n, fused(real_b, real_b, imag_b * imag_b) * inverse * spread(both_b))
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def mix_orders(result: np.ndarray, mixing: np.ndarray, mixed: np.ndarray) -> None:
+    """Replace the first powers, rows 3, 4, ..., by ``mixing @ powers``: those over the pairs of open bins."""
+    zero = mixing.dtype.type(0)
+    for n in range(mixing.shape[0]):
+        first, second = spread(zero), spread(zero)
+        for order in range(0, mixing.shape[1] - 1, 2):
+            first = fused(load(result, 3 + order), spread(mixing[n, order]), first)
+            second = fused(load(result, 4 + order), spread(mixing[n, order + 1]), second)
+        if mixing.shape[1] % 2:
+            last = mixing.shape[1] - 1
+            first = fused(load(result, 3 + last), spread(mixing[n, last]), first)
+        store(mixed, n, first + second)
+    for n in range(mixing.shape[0]):
+        store(result, 3 + n, load(mixed, n))

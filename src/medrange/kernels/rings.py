@@ -22,6 +22,7 @@ from medrange.kernels.ring_powers import (
     RING_MEAN,
     VARIANCE,
     fourier_rows,
+    mix_orders,
     moments,
     powers,
 )
@@ -64,6 +65,18 @@ def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type, width: in
     )
 
 
+def _mixing(
+    corrections: dict[int, np.ndarray], grid: PolarGrid, n_max: int, dtype: type
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which correction each ring needs (-1: none), and the corrections (m, n_max, orders)."""
+    which = np.full(grid.n_k, -1)
+    which[list(corrections)] = np.arange(len(corrections))
+    mixing = np.empty((len(corrections), n_max, grid.n_phi // 2), dtype)
+    for own, correction in zip(mixing, corrections.values(), strict=True):
+        own[:] = correction[:n_max]
+    return which, mixing
+
+
 def _whole_area(geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
     """Area of whole bins (n_k, n_phi), in pixels; all round it is the same."""
     edges = np.linspace(grid.k_min, grid.k_max, grid.n_k + 1) / geometry.k_step
@@ -72,8 +85,9 @@ def _whole_area(geometry: DiffractionGeometry, grid: PolarGrid) -> np.ndarray:
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def _ring_block(frames, rows, width, bins, fourier, space, out):  # noqa: ANN001, ANN202
-    strip, sums, even, odd, result = space
+def _ring_block(frames, rows, width, bins, fourier, mix, space, out):  # noqa: ANN001, ANN202
+    strip, sums, even, odd, mixed, result = space
+    which, mixing = mix
     n_k, n_phi = bins[0].shape
     turned = np.empty((LANES, LANES), dtype=sums.dtype)
     for first in range(0, frames.shape[0], LANES):
@@ -81,6 +95,8 @@ def _ring_block(frames, rows, width, bins, fourier, space, out):  # noqa: ANN001
         for i_k in range(n_k):
             moments(sums[i_k * n_phi : (i_k + 1) * n_phi], bins, i_k, (even, odd), result)
             powers((even, odd), fourier, n_phi, bins[2][i_k], result)
+            if which[i_k] >= 0:
+                mix_orders(result, mixing[which[i_k]], mixed)
             for s in range(0, out.shape[2], LANES):
                 fill_lanes(result, s, 0, turned, 0)
                 for lane in range(LANES):
@@ -199,21 +215,20 @@ def ring_statistics(
     plan = _plan(geometry, grid, dtype, width)
     # Closed bins mix the orders: then all are needed.
     fourier = fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
-    padded = -(-(FIRST_POWER + len(fourier[0])) // LANES) * LANES
+    padded = -(-(FIRST_POWER + n_max) // LANES) * LANES
     out = np.empty((len(flat), grid.n_k, padded), dtype=dtype)
     bins = (plan.share, plan.is_open, plan.n_open)
     # Whole blocks of 16 statistics, so that they can be turned back to frames as vectors.
     folded = [aligned_lanes((grid.n_phi + 1) // 2, dtype) for _ in range(2)]
-    space = (*strip_space(plan.rows, grid.n_k * grid.n_phi), *folded, aligned_lanes(padded, dtype))
-    space[-1][:] = 0
+    result = aligned_lanes(max(padded, FIRST_POWER + len(fourier[0])), dtype)
+    result[:] = 0
+    space = (*strip_space(plan.rows, grid.n_k * grid.n_phi), *folded, aligned_lanes(n_max, dtype), result)
+    mix = _mixing(plan.corrections, grid, n_max, dtype)
     start = 0
     for block, count in full_blocks(flat):
         piece = out[start : start + count] if count == len(block) else np.empty((len(block), *out.shape[1:]), dtype)
-        _ring_block(block, plan.rows, width, bins, fourier, space, piece)
+        _ring_block(block, plan.rows, width, bins, fourier, mix, space, piece)
         if count < len(block):
             out[start:] = piece[:count]
         start += count
-    powers = slice(FIRST_POWER, FIRST_POWER + limit)
-    for ring, correction in plan.corrections.items():
-        out[:, ring, powers] = out[:, ring, powers] @ correction.T
     return out[:, :, : FIRST_POWER + n_max]

@@ -91,9 +91,16 @@ def record_means(order_map: BaseSignal, **means: Any) -> None:
         elif name == "band_spectrum":
             order_map.metadata.set_item(f"{_NODE}.band_spectrum", np.asarray(data, dtype=float))
         else:
-            mean = np.nanmean(np.asarray(data, dtype=float).reshape(-1, data.shape[-1]), axis=0)
+            mean = _mean_of_known(np.asarray(data, dtype=float).reshape(-1, data.shape[-1]))
             order_map.metadata.set_item(f"{_NODE}.profile", mean)
             order_map.metadata.set_item(f"{_NODE}.profile_k", np.asarray(value.axes_manager["k"].axis, dtype=float))
+
+
+def _mean_of_known(profiles: np.ndarray) -> np.ndarray:
+    """Mean profile; NaN, without a warning, where all of k is masked."""
+    known = np.isfinite(profiles)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, profiles, 0).sum(axis=0) / known.sum(axis=0)
 
 
 def ring_of(order_map: OrderMap) -> dict[str, Any]:
