@@ -22,8 +22,8 @@ def save_figure(path: Path, draw: Callable[[Any], object], size: tuple[float, fl
     with mpl.rc_context(STYLE):
         figure = mpl_figure.Figure(figsize=size, layout="constrained")
         draw(figure)
-        # the constrained layout settles in its second pass
-        figure.draw_without_rendering()
+        # the constrained layout settles in its second pass, that of saving
+        figure.get_layout_engine().execute(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI)
     return path

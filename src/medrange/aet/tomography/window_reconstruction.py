@@ -86,9 +86,9 @@ def resire_windows(
     """Reconstruct a film in overlapping windows and put them together.
 
     Each window is cut out of all projections (:func:`window_tilt_series`), reconstructed as part of an extended
-    object (:func:`resire`) and written into the film (:func:`patch_windows`). Memory and time grow with the windows,
-    not with the cube of the film, and a film that is not flat can have windows at different heights. See
-    [Yuan2022]_ in references.bib.
+    object (:func:`resire`) and written into the film (:func:`patch_windows`). Beyond the film itself, memory is that
+    of one window at a time; a film that is not flat can have windows at different heights. A small film is faster as
+    a whole, because every window brings its own surroundings. See [Yuan2022]_ in references.bib.
 
     Parameters
     ----------
