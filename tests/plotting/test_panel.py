@@ -12,9 +12,13 @@ from medrange.signals.ring_cube import ring_cube
 RING = {"k": 3.2, "width": 0.96}
 
 
-def close(image, expected):
-    # The rings are float32; P_n holds differences of a few percent of the mean.
-    np.testing.assert_allclose(image, expected, rtol=2e-5, atol=1e-8 * np.nanmax(np.abs(expected)))
+def close(image, expected, masked=False):
+    """Within rounding: the rings are float32, and P_n holds differences of a few percent of the mean.
+
+    At a mask a bin may be open enough in some of the fine rings only of which the ring consists: a percent.
+    """
+    rtol, atol = (1e-2, 5e-3) if masked else (2e-5, 1e-8)
+    np.testing.assert_allclose(image, expected, rtol=rtol, atol=atol * np.nanmax(np.abs(expected)))
 
 
 def wedge(shape=(64, 64)):
@@ -32,18 +36,18 @@ def test_maps_are_those_of_the_signal(make_scan, lazy, masked):
     eager = make_scan((5, 7))
     if masked:
         eager.set_mask(wedge())
-    close(panel.image, eager.angular_power_map(**RING, orders=(4,)).data[0])
+    close(panel.image, eager.angular_power_map(**RING, orders=(4,)).data[0], masked)
     panel.n.value = 7
-    close(panel.image, eager.angular_power_map(**RING, orders=(7,)).data[0])
+    close(panel.image, eager.angular_power_map(**RING, orders=(7,)).data[0], masked)
     panel.quantity.value = "V2D"
-    close(panel.image, eager.variance_map(**RING).data)
+    close(panel.image, eager.variance_map(**RING).data, masked)
     panel.quantity.value = "ring mean"
-    close(panel.image, eager.annular_dark_field(**RING).data)
+    close(panel.image, eager.annular_dark_field(**RING).data, masked)
     # An odd number of half pixels: the radius lies between detector pixels.
     panel.k.value, panel.width.value = 2.0, 0.48
-    close(panel.image, eager.annular_dark_field(k=2.0, width=0.48).data)
+    close(panel.image, eager.annular_dark_field(k=2.0, width=0.48).data, masked)
     panel.quantity.value, panel.n.value = "P_n", 2
-    close(panel.image, eager.angular_power_map(k=2.0, width=0.48, orders=(2,)).data[0])
+    close(panel.image, eager.angular_power_map(k=2.0, width=0.48, orders=(2,)).data[0], masked)
 
 
 def test_the_call_computes_the_map(make_scan):

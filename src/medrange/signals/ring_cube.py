@@ -12,7 +12,7 @@ from dask.diagnostics import ProgressBar
 
 from medrange.geometry import PolarGrid
 from medrange.kernels.angular import angular_power, intensity_variance
-from medrange.kernels.polar import polar_operator
+from medrange.kernels.polar import open_bins, polar_operator
 from medrange.signals.building import map_axes
 from medrange.signals.descan import scan_shifts
 from medrange.signals.grids import all_rings
@@ -36,7 +36,9 @@ class RingCube:
     means : numpy.ndarray
         Shape (n_k, y, x, n_phi), float32; 0 where a bin has no open pixel.
     area : numpy.ndarray
-        Shape (n_k, n_phi): open detector area of each bin, pixels.
+        Shape (n_k, n_phi): open detector area of each bin, pixels; 0 where too little of it is open.
+    full : numpy.ndarray
+        Shape (n_k, n_phi): area of each bin on the detector, the masked part included, pixels.
     grid : PolarGrid
         The rings, half a detector pixel wide, from k = 0.
     axes : list of dict
@@ -49,6 +51,7 @@ class RingCube:
 
     means: np.ndarray
     area: np.ndarray
+    full: np.ndarray
     grid: PolarGrid
     axes: list[dict[str, Any]]
     every: int
@@ -105,6 +108,7 @@ class RingCube:
             if quantity == "ring mean":
                 return total.sum(axis=-1) / area.sum()
             rings = total / area.sum(axis=0)
+        rings[..., ~open_bins(area.sum(axis=0), self.full[own].sum(axis=0))] = np.nan
         return intensity_variance(rings) if quantity == "V2D" else angular_power(rings)[..., n - 1]
 
     def _edges(self, k: float, width: float) -> tuple[int, int]:
@@ -123,7 +127,7 @@ def ring_cube(signal: BaseSignal, *, n_phi: int = 36, memory_limit: int = 2**30)
     """Read a scan once into fine rings, half a detector pixel wide.
 
     Maps of rings whose edges are multiples of half a pixel are those of the signal's own methods, but for float32.
-    With descan bins at the edge of a mask are approximate.
+    Behind a mask they agree to about a percent, since a bin is closed or open in each fine ring by itself.
 
     Parameters
     ----------
@@ -170,5 +174,6 @@ def ring_cube(signal: BaseSignal, *, n_phi: int = 36, memory_limit: int = 2**30)
             polar = polar.compute()
     # Rings first: those of a band then lie together.
     means = np.ascontiguousarray(np.nan_to_num(polar.astype(np.float32, copy=False).transpose(3, 0, 1, 2)))
-    area = polar_operator(geometry, grid).area
-    return RingCube(means, area, grid, map_axes(part), every, geometry.k_units)
+    operator = polar_operator(geometry, grid)
+    area = operator.area * operator.is_open
+    return RingCube(means, area, operator.full, grid, map_axes(part), every, geometry.k_units)
