@@ -96,7 +96,7 @@ def store_times(data, k_step):
 
     signal = calibrated(data, k_step)
     with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="threads", num_workers=2):
-        signal.save(Path(folder) / "scan.zspy", chunks=(8, *data.shape[1:]))
+        signal.save(Path(folder) / "scan.zspy", chunks=(4, *data.shape[1:]))
         lazy = mr.load(Path(folder) / "scan.zspy", lazy=True)
         # One pixel of every chunk: all are decoded, nothing is added up.
         decode = seconds(lambda: lazy.data[..., -1:, -1:].compute(), 3)[1]
@@ -211,7 +211,7 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = [
         *kernels((16, 16) if quick else (64, 64)),
-        *lazily((16, 16) if quick else (64, 64)),
+        *lazily((16, 16) if quick else (128, 128)),
         *probes(32 if quick else 128),
         *masks(300 if quick else 3000),
         *tomography(32 if quick else 64),
