@@ -146,3 +146,13 @@ def test_other_settings_do_not_go_on_with_a_partial_store(tmp_path):
     with pytest.raises(ValueError, match="begun with another chunks, codec"):
         convert(source, target, chunks=(4, 4), codec="lz4")
     assert convert(source, target, chunks=(4, 4), overwrite=True).resumed == 0
+
+
+def test_calibration_of_a_py4dstem_file_survives(tmp_path):
+    signal = mr.load(mr.datasets.sample_scan("empad"))
+    signal.fit_center()
+    signal.set_mask(np.indices((128, 128))[0] < 3)
+    signal.set_ellipse((1.02, 0.3))
+    mr.save_py4dstem(signal, tmp_path / "cube.h5")
+    convert(tmp_path / "cube.h5", tmp_path / "scan.zspy")
+    assert mr.load(tmp_path / "scan.zspy").geometry == signal.geometry

@@ -123,8 +123,9 @@ def convert(
     -----
     Measured on simulated EMPAD and Merlin counts (``benchmarks/conversion.py``, two threads): zstd takes 0.11 and 0.24
     of the raw size and reads in 4 to 6 times the time of summing the array in memory; lz4 takes 0.23 and 0.39 and
-    reads in 3 to 6 times. zstd of a lower level is no faster to read. Chunks of 8 to 32 MB read alike; small ones
-    are slow to write from a compressed source, and make many files.
+    reads in 3 to 6 times. zstd of a lower level is no faster to read. Floating-point patterns with readout noise hardly
+    compress (0.88 of the raw size) and are slow to decode: take "none" for those. Chunks of 8 to 32 MB read alike;
+    small ones are slow to write from a compressed source, and make many files.
 
     Examples
     --------
