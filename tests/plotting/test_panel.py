@@ -61,6 +61,7 @@ def test_the_call_computes_the_map(make_scan):
     panel.quantity.value = "V2D"
     panel.k.value, panel.width.value = 3.217, 0.93
     assert panel.call == "variance_map(k=3.2, width=0.96, n_phi=24)"
+    assert repr(panel) == "<RingPanel, variance_map(k=3.2, width=0.96, n_phi=24)>"
 
 
 def test_descan_is_followed(make_scan):

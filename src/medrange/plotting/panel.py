@@ -93,6 +93,9 @@ class RingPanel:
         self._figure.savefig(buffer, format="png", dpi=_DPI)
         self._picture.value = buffer.getvalue()
 
+    def __repr__(self) -> str:
+        return f"<RingPanel, {self.call}>"
+
     def _repr_mimebundle_(self, **keywords: Any) -> Any:
         return self.widget._repr_mimebundle_(**keywords)
 

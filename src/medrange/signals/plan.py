@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
-import dask.system
 import numpy as np
 from hyperspy.signal import BaseSignal
 
