@@ -202,6 +202,7 @@ def _atom_drawings(found: Any) -> dict[str, tuple[Draw, tuple[float, float]]]:
 
 def _volume_section(figures: Mapping[str, Path], found: Reconstruction) -> Section:
     history = found.history.iloc[np.unique(np.geomspace(1, found.iterations, 12).round().astype(int)) - 1]
+    history = history.reset_index()
     return Section(
         "Volume",
         "R compares the projections of the volume with the images. It falls fast at first; what is left at the end is "
