@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medrange.report.maps_checks import measure_quality
+from medrange.report.maps_checks import quality_sample
 from medrange.report.maps_report import write_maps_report
 from medrange.report.maps_run import MapsOptions, analyze_scan, write_maps
 from medrange.report.planted import compare_with_planted
@@ -239,9 +239,10 @@ def test_quality_of_a_large_scan_is_that_of_some_rows(scan, monkeypatch):
     signal = Nanodiffraction(np.load(scan)).as_lazy()
     signal.calibrate(scan_step=0.5, k_step=0.2, beam_energy=300)
     signal.set_center(CENTER)
-    whole = measure_quality(signal, 4.0, 0.8)
+    assert quality_sample(signal) is signal
+    whole = signal.quality_report(4.0, 0.8)
     monkeypatch.setattr("medrange.report.maps_checks._QUALITY_BYTES", 3 * 11 * 64 * 64 * 2)
-    some = measure_quality(signal, 4.0, 0.8)
+    some = quality_sample(signal).quality_report(4.0, 0.8)
     assert some["dose per pattern"] == pytest.approx(whole["dose per pattern"], rel=0.02)
     assert some["speckle contrast"] != whole["speckle contrast"]
     assert signal._lazy

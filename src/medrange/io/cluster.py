@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from urllib.parse import urlsplit
+
+import dask
 
 #: Seconds after which a scheduler that does not answer is given up.
 PATIENCE = 10.0
@@ -21,7 +24,7 @@ def connected(scheduler: str | None, *, patience: float = PATIENCE) -> Iterator[
     Parameters
     ----------
     scheduler : str or None
-        Address, ``"tcp://host:8786"``; None for threads of this process.
+        Address, ``"tcp://host:8786"``; None for the client that there is, else threads of this process.
     patience : float
         Seconds to wait for an answer.
 
@@ -38,25 +41,16 @@ def connected(scheduler: str | None, *, patience: float = PATIENCE) -> Iterator[
     ...     pass
     """
     if scheduler is None:
-        yield
+        # Where no client can be, dask is spared the search for one, which loads a large package.
+        is_free = "distributed" not in sys.modules and dask.config.get("scheduler", None) is None
+        with dask.config.set(scheduler="threads") if is_free else nullcontext():
+            yield
         return
     client = _client(scheduler, patience)
     try:
         yield
     finally:
         client.close()
-
-
-def check_scheduler(scheduler: str | None, *, patience: float = PATIENCE) -> None:
-    """Refuse a scheduler that does not answer, or has no workers, before any work is done.
-
-    Parameters
-    ----------
-    scheduler, patience
-        As of :func:`connected`, which says what is raised.
-    """
-    with connected(scheduler, patience=patience):
-        pass
 
 
 def _client(scheduler: str, patience: float) -> object:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from medrange.geometry import DiffractionGeometry
+from medrange.kernels.lanes import flat_frames
 
 # Counters of 1, 6, 12 and 24 bits end here, whatever integer type they are stored in.
 _COUNTER_ENDS = (1, 63, 4095, 16777215)
+# Patterns whose beams are looked at together.
+_PART = 64
 
 
 def full_scale(dtype: np.dtype, highest: float) -> float:
@@ -32,6 +36,49 @@ def full_scale(dtype: np.dtype, highest: float) -> float:
         return float("nan")
     ends = (*_COUNTER_ENDS, np.iinfo(dtype).max)
     return float(highest) if int(highest) in ends else float("nan")
+
+
+@njit(nogil=True, cache=True)
+def _figures(flat: np.ndarray, pixels: np.ndarray, out: np.ndarray) -> None:
+    """Sum, maximum and count of the maximum of the chosen pixels of frames (n, pixels), into ``out`` (n, 3)."""
+    for i in range(flat.shape[0]):
+        frame = flat[i]
+        total = 0.0
+        highest = frame[pixels[0]]
+        for p in pixels:
+            total += frame[p]
+            highest = max(highest, frame[p])
+        count = 0
+        for p in pixels:
+            count += frame[p] == highest
+        out[i, 0], out[i, 1], out[i, 2] = total, highest, count
+
+
+def dose_and_maximum(frames: np.ndarray, is_open: np.ndarray) -> np.ndarray:
+    """Sum of the open pixels of every pattern, their maximum, and how many reach it.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape (n, rows, cols).
+    is_open : numpy.ndarray of bool
+        Shape (rows, cols): the pixels that count.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, 3), float64; NaN where no pixel is open.
+
+    Examples
+    --------
+    >>> dose_and_maximum(np.array([[[1, 5], [5, 9]]]), np.array([[True, True], [True, False]]))
+    array([[11.,  5.,  2.]])
+    """
+    out = np.full((len(frames), 3), np.nan)
+    pixels = np.flatnonzero(is_open)
+    if pixels.size:
+        _figures(flat_frames(frames), pixels, out)
+    return out
 
 
 def beam_window(geometry: DiffractionGeometry, radius: float) -> tuple[slice, slice]:
@@ -62,20 +109,16 @@ def pattern_figures(frames: np.ndarray, geometry: DiffractionGeometry, *, radius
     """
     out = np.full((len(frames), 5), np.nan)
     is_open = np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
+    out[:, :3] = dose_and_maximum(frames, is_open)
     rows, cols = beam_window(geometry, radius)
-    blocked = rows.start >= rows.stop or cols.start >= cols.stop or not is_open[rows, cols].all()
+    if rows.start >= rows.stop or cols.start >= cols.stop or not is_open[rows, cols].all():
+        return out
     y, x = np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
-    for i, frame in enumerate(frames):
-        values = frame[is_open]
-        out[i, 0] = values.sum(dtype=np.float64)
-        out[i, 1] = values.max()
-        out[i, 2] = np.count_nonzero(values == values.max())
-        if blocked:
-            continue
-        beam = frame[rows, cols].astype(np.float64)
-        beam -= np.median(beam)
-        np.clip(beam, 0, None, out=beam)
-        total = beam.sum()
-        if total > 0:
-            out[i, 3:] = (beam.sum(axis=1) @ y / total, beam.sum(axis=0) @ x / total)
+    for start in range(0, len(frames), _PART):
+        beams = np.asarray(frames[start : start + _PART, rows, cols], dtype=np.float64)
+        beams = np.clip(beams - np.median(beams, axis=(1, 2), keepdims=True), 0, None)
+        total = beams.sum(axis=(1, 2))
+        lit = np.flatnonzero(total > 0)
+        out[start + lit, 3] = beams[lit].sum(axis=2) @ y / total[lit]
+        out[start + lit, 4] = beams[lit].sum(axis=1) @ x / total[lit]
     return out

@@ -149,14 +149,15 @@ def quality_step(signal: Nanodiffraction) -> int:
     return -(-rows // int(np.clip(_QUALITY_BYTES // row_bytes, 2, rows)))
 
 
-def measure_quality(signal: Nanodiffraction, k: float, width: float) -> QualityReport:
-    """Quality of the scan at a ring, of rows spread over a scan that is large; counts are taken as electrons."""
+def quality_sample(signal: Nanodiffraction) -> Nanodiffraction:
+    """Rows spread over the scan, by which its quality is judged; the whole scan if it is small."""
     step = quality_step(signal)
-    sample = signal if step == 1 else signal.inav[:, ::step]
-    if sample._lazy:
-        sample = sample.deepcopy()
-        sample.compute(show_progressbar=False)
-    return sample.quality_report(k, width, gain=1.0 if signal.data.dtype.kind in "iu" else None)
+    return signal if step == 1 else signal.inav[:, ::step]
+
+
+def counting_gain(signal: Nanodiffraction) -> float | None:
+    """Data units per electron: counts are taken as electrons, floating data tell nothing."""
+    return 1.0 if signal.data.dtype.kind in "iu" else None
 
 
 def quality_section(quality: QualityReport) -> Section:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medrange.io.cluster import check_scheduler, connected
+from medrange.io.cluster import connected
 from medrange.report.making import ReportFiles
 from medrange.report.maps_checks import (
     Chance,
     chance_section,
+    counting_gain,
     hold_against_chance,
-    measure_quality,
+    quality_sample,
     quality_section,
     quality_warnings,
 )
@@ -25,6 +26,8 @@ from medrange.report.page import Section
 from medrange.report.running import Tell, gathered_warnings
 from medrange.report.scan_setup import open_scan
 from medrange.signals.calibration import signal_axes
+from medrange.signals.mro_result import compute_together
+from medrange.signals.quality import quality_figures, report_of
 from medrange.signals.tables import write_table
 from medrange.units import unit_factor
 
@@ -162,7 +165,7 @@ def write_maps(
     --------
     >>> write_maps("scan.xml", MapsOptions(k=4.0), folder="out").page  # doctest: +SKIP
     """
-    with gathered_warnings(tell) as messages:
+    with connected(None), gathered_warnings(tell) as messages:
         analysis = analyze_scan(path, options, tell=tell, show_progressbar=show_progressbar)
         tell("writing figures, tables and the page")
         return write_analysis(analysis, folder, warnings=messages)
@@ -183,15 +186,17 @@ def analyze_scan(
     MapsAnalysis
         The results, in memory.
     """
-    check_scheduler(options.scheduler)
-    scan = open_scan(path, options, tell=tell)
-    signal = scan.signal
-    tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
-    result = signal.medium_range_order(**maps_call(signal, options))
     with connected(options.scheduler):
-        result.compute(show_progressbar=show_progressbar)
-    tell("judging the quality of the scan")
-    quality = measure_quality(signal, result.parameters["k"], result.parameters["width"])
+        scan = open_scan(path, options, tell=tell)
+        signal = scan.signal
+        tell(f"mapping the orders {', '.join(map(str, options.orders))} at k = {options.k:g} 1/nm")
+        ring = maps_call(signal, options)
+        result = signal.medium_range_order(**ring)
+        sample, (k, width) = quality_sample(signal), (ring["k"], ring["width"])
+        # The rows that tell the quality are taken as they come by in the pass over the scan.
+        figures = quality_figures(sample, k, width, gain=counting_gain(signal))
+        figures = compute_together(result, figures, show_progressbar=show_progressbar)
+    quality = report_of(figures, sample, k, width)
     tell("measuring hotspots and their correlation")
     hotspots = result.power.hotspots(
         options.threshold, thickness=options.thickness, acceptance_angle=options.acceptance_angle

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.signal import find_peaks
 
-from medrange.io.cluster import check_scheduler, connected
+from medrange.io.cluster import connected
 from medrange.pdf.composition import mean_factors
 from medrange.pdf.structure_factor import highest_degree
 from medrange.report.running import Tell, gathered_warnings
@@ -208,7 +208,7 @@ def write_pdf(
     """
     from medrange.report.pdf_report import write_pdf_report
 
-    with gathered_warnings(tell) as messages:
+    with connected(None), gathered_warnings(tell) as messages:
         analysis = analyze_profiles(path, options, tell=tell, show_progressbar=show_progressbar)
         tell("writing figures, tables and the page")
         return write_pdf_report(analysis, folder=folder, warnings=messages)
@@ -231,12 +231,11 @@ def analyze_profiles(
     """
     # A composition that cannot be read is told before the data are.
     mean_factors(options.composition, np.array([0.5]))
-    check_scheduler(options.scheduler)
-    scan = open_scan(path, options, tell=tell)
-    tell("radial profiles")
-    profile = scan.signal.radial_profile()
-    if profile._lazy:
-        with connected(options.scheduler):
+    with connected(options.scheduler):
+        scan = open_scan(path, options, tell=tell)
+        tell("radial profiles")
+        profile = scan.signal.radial_profile()
+        if profile._lazy:
             profile.compute(show_progressbar=show_progressbar)
     mean_profile = profile.mean()
     k_range, origin = _k_range(mean_profile, options)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Patterns whose mean tells the center.
 _CENTER_PATTERNS = 4096
-# Passes over the rows that tell the quality, once they are in memory.
+# Passes over the rows that tell the quality.
 _QUALITY_PASSES = 3
 
 
@@ -96,11 +96,11 @@ def _planned(
     steps = [work]
     if any("fitted" in str(value) for value in scan.settings.values()):
         patterns = _center_patterns(signal)
-        # One chunk after the other, and its sum.
-        memory = 2.0 * made.chunk_bytes
+        # A chunk in every thread, and room to let go of it.
+        memory = 2.0 * made.n_threads * made.chunk_bytes
         steps.insert(0, read_step(signal, "center", patterns, peak_memory=memory, seconds=spent))
-    if quality:
-        steps.append(_quality(signal, work, made))
+    if quality and not signal._lazy:
+        steps.append(_quality(signal, work))
     made = Plan(tuple(steps), made.n_chunks, made.chunk_bytes, made.n_threads, made.advice)
     told = [text for text in memory_advice(made) if text not in made.advice]
     return Plan(made.steps, made.n_chunks, made.chunk_bytes, made.n_threads, (*made.advice, *told, rest))
@@ -115,15 +115,9 @@ def _center_patterns(signal: Nanodiffraction) -> float:
     return min(positions, max(1, round(_CENTER_PATTERNS / per_chunk)) * per_chunk)
 
 
-def _quality(signal: Nanodiffraction, work: PlanStep, made: Plan) -> PlanStep:
-    """The pass over some rows of the scan, of which whole chunks are read."""
+def _quality(signal: Nanodiffraction, work: PlanStep) -> PlanStep:
+    """The pass over some rows of a scan in memory; of a lazy one they are taken in the pass of the maps."""
     rows, columns = signal.data.shape[:2]
-    chosen = np.arange(0, rows, quality_step(signal))
-    held = chosen.size * signal.data[0].nbytes
-    read = chosen.size
-    if signal._lazy:
-        ends = np.cumsum(signal.data.chunks[0])
-        read = int(np.asarray(signal.data.chunks[0])[np.unique(np.searchsorted(ends, chosen, side="right"))].sum())
-    seconds = work.seconds * (read + _QUALITY_PASSES * chosen.size) / rows
-    memory = 2.0 * held + (made.n_threads * made.chunk_bytes if signal._lazy else 0)
-    return read_step(signal, "quality", read * columns, peak_memory=memory, seconds=seconds)
+    chosen = len(range(0, rows, quality_step(signal)))
+    seconds = work.seconds * _QUALITY_PASSES * chosen / rows
+    return read_step(signal, "quality", chosen * columns, peak_memory=0.0, seconds=seconds)

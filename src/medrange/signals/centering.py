@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import dask
 import dask.array as da
 import numpy as np
 
@@ -33,16 +35,15 @@ def sampled_patterns(signal: BaseSignal, *, max_patterns: int) -> Iterator[np.nd
 
     Of lazy data whole chunks are read, as few as hold that many patterns, one after the other.
     """
-    for _, part in _sampled(signal, max_patterns):
-        yield part
+    for _, part in _sampled(signal.data, max_patterns):
+        yield (part.compute() if isinstance(part, da.Array) else part).reshape(-1, *part.shape[-2:])
 
 
-def _sampled(signal: BaseSignal, max_patterns: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Numbers of the scan positions (n,), and their patterns (n, rows, cols)."""
+def _sampled(data: np.ndarray | da.Array, max_patterns: int) -> Iterator[tuple[np.ndarray, np.ndarray | da.Array]]:
+    """Numbers of the scan positions (n,), and their patterns (..., rows, cols): one chunk each of lazy data."""
     if max_patterns < 1:
         msg = f"max_patterns is {max_patterns}; at least one pattern is needed."
         raise ValueError(msg)
-    data = signal.data
     numbers = np.arange(int(np.prod(data.shape[:-2])))
     if not isinstance(data, da.Array):
         frames = data.reshape(-1, *data.shape[-2:])
@@ -51,21 +52,41 @@ def _sampled(signal: BaseSignal, max_patterns: int) -> Iterator[tuple[np.ndarray
             own = slice(start, start + step * _PART, step)
             yield numbers[own], frames[own]
         return
-    numbers = da.from_array(numbers.reshape(data.shape[:-2]), chunks=data.chunks[:-2])
     blocks = list(np.ndindex(data.numblocks[:-2]))
     per_block = np.prod(data.shape[:-2]) / len(blocks)
     wanted = min(len(blocks), max(1, round(max_patterns / per_block)))
+    edges = [np.concatenate([[0], np.cumsum(chunks)]) for chunks in data.chunks[:-2]]
     for i in np.unique(np.linspace(0, len(blocks) - 1, wanted).round().astype(int)):
-        own = numbers.blocks[blocks[i]] if data.ndim > 2 else numbers
-        yield own.compute().ravel(), data.blocks[blocks[i]].compute().reshape(-1, *data.shape[-2:])
+        own = tuple(slice(edge[j], edge[j + 1]) for edge, j in zip(edges, blocks[i], strict=True))
+        yield numbers.reshape(data.shape[:-2])[own].ravel(), data.blocks[blocks[i]] if blocks[i] else data
+
+
+def _summed(
+    signal: BaseSignal, function: Callable[..., tuple], *, max_patterns: int, along: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Add up what ``function`` makes of the parts of :func:`_sampled`, and of their values (n, ...) ``along`` the scan.
+
+    The chunks of lazy data are worked on side by side, on a cluster by its workers, and added up in order.
+    """
+    parts = [
+        (part, *(() if along is None else (along[numbers],))) for numbers, part in _sampled(signal.data, max_patterns)
+    ]
+    if isinstance(signal.data, da.Array):
+        sums = dask.compute(*(dask.delayed(function)(*arguments) for arguments in parts))
+    else:
+        sums = [function(*arguments) for arguments in parts]
+    return [sum(values[1:], start=values[0]) for values in zip(*sums, strict=True)]
+
+
+def _pattern_sum(patterns: np.ndarray) -> tuple[np.ndarray, int]:
+    """Sum of patterns (..., rows, cols) in float64, and how many there are."""
+    frames = patterns.reshape(-1, *patterns.shape[-2:])
+    return frames.sum(axis=0, dtype=np.float64), len(frames)
 
 
 def mean_pattern(signal: BaseSignal, *, max_patterns: int) -> np.ndarray:
     """Mean of :func:`sampled_patterns` as the detector saw them, (rows, cols) in float64."""
-    total, count = 0.0, 0
-    for part in sampled_patterns(signal, max_patterns=max_patterns):
-        total = total + part.sum(axis=0, dtype=np.float64)
-        count += len(part)
+    total, count = _summed(signal, _pattern_sum, max_patterns=max_patterns)
     return total / count
 
 
@@ -77,20 +98,38 @@ def aligned_mean(signal: BaseSignal, *, max_patterns: int) -> tuple[np.ndarray, 
     geometry, shifts = signal.geometry, scan_shifts(signal)
     if shifts is None:
         return mean_pattern(signal, max_patterns=max_patterns), geometry
-    whole = np.rint(shifts).astype(int).reshape(-1, 2)
-    is_open = np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
-    total, count = np.zeros(geometry.shape), np.zeros(geometry.shape)
-    for numbers, part in _sampled(signal, max_patterns):
-        for shift in np.unique(whole[numbers], axis=0):
-            own = (whole[numbers] == shift).all(axis=1)
-            summed = np.where(is_open, part[own].sum(axis=0, dtype=np.float64), 0)
-            # The pixel at p + shift of the detector is the pixel p of the mean.
-            pairs = [_overlap(size, int(by)) for size, by in zip(is_open.shape, shift, strict=True)]
-            here, there = zip(*pairs, strict=True)
-            total[here] += summed[there]
-            count[here] += own.sum() * is_open[there]
-    pattern = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-    return pattern, replace(geometry, mask=count == 0)
+    function = partial(aligned_sums, is_open=open_pixels(geometry))
+    total, count = _summed(signal, function, max_patterns=max_patterns, along=shifts.reshape(-1, 2))
+    return mean_of_sums(total, count), replace(geometry, mask=count == 0)
+
+
+def open_pixels(geometry: DiffractionGeometry) -> np.ndarray:
+    """Which detector pixels are not masked, (rows, cols)."""
+    return np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
+
+
+def aligned_sums(
+    patterns: np.ndarray, shifts: np.ndarray | None = None, *, is_open: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of patterns shifted back by whole pixels, of their shifts (n, 2), and how many of them saw each pixel."""
+    frames = patterns.reshape(-1, *is_open.shape)
+    whole = np.zeros((len(frames), 2), int) if shifts is None else np.rint(shifts).astype(int)
+    total, count = np.zeros(is_open.shape), np.zeros(is_open.shape)
+    for shift in np.unique(whole, axis=0):
+        is_own = (whole == shift).all(axis=1)
+        own = frames if is_own.all() else frames[is_own]
+        summed = np.where(is_open, own.sum(axis=0, dtype=np.float64), 0)
+        # The pixel at p + shift of the detector is the pixel p of the mean.
+        pairs = [_overlap(size, int(by)) for size, by in zip(is_open.shape, shift, strict=True)]
+        here, there = zip(*pairs, strict=True)
+        total[here] += summed[there]
+        count[here] += len(own) * is_open[there]
+    return total, count
+
+
+def mean_of_sums(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Mean pattern; 0 where no pattern saw anything."""
+    return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
 def _overlap(size: int, by: int) -> tuple[slice, slice]:

@@ -91,16 +91,8 @@ class MROResult:
         show_progressbar : bool, optional
             HyperSpy's preference when not given.
         """
-        lazy = {name: signal for name, signal in self.signals.items() if signal._lazy}
-        if not lazy:
-            return
-        with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else _Silent():
-            arrays = dask.compute(*(signal.data for signal in lazy.values()))
-        for signal, array in zip(lazy.values(), arrays, strict=True):
-            signal.data = array
-            signal._lazy = False
-            signal._assign_subclass()
-        self._record_means()
+        if any(signal._lazy for signal in self.signals.values()):
+            compute_together(self, {}, show_progressbar=show_progressbar)
 
     def null(
         self,
@@ -221,13 +213,44 @@ class MROResult:
 
     def _record_means(self) -> None:
         """Put the scan averages into the maps, which their null models need."""
-        for order_map in (self.variance, self.power):
-            record_means(order_map, ring_mean=self.ring_mean, profile=self.profile, band_spectrum=self.band_spectrum)
+        means = {"ring_mean": self.ring_mean, "profile": self.profile, "band_spectrum": self.band_spectrum}
+        record_means(self.variance, self.power, **means)
 
     def _require_computed(self, what: str) -> None:
         if self.power._lazy:
             msg = f"{what} needs the maps in memory; call compute() on the result first."
             raise ValueError(msg)
+
+
+def compute_together(
+    result: MROResult, others: dict[str, Any], *, show_progressbar: bool | None = None
+) -> dict[str, Any]:
+    """Compute a result, in place, and other arrays in one pass over the data.
+
+    Parameters
+    ----------
+    result : MROResult
+        Lazy or not.
+    others : dict
+        Name -> array of the same scan, lazy or not.
+    show_progressbar : bool, optional
+        HyperSpy's preference when not given.
+
+    Returns
+    -------
+    dict
+        ``others``, computed.
+    """
+    lazy = [signal for signal in result.signals.values() if signal._lazy]
+    with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else _Silent():
+        arrays, others = dask.compute([signal.data for signal in lazy], others)
+    for signal, array in zip(lazy, arrays, strict=True):
+        signal.data = array
+        signal._lazy = False
+        signal._assign_subclass()
+    if lazy:
+        result._record_means()
+    return others
 
 
 def _files(path: str | Path, names: Iterable[str]) -> list[Path]:
@@ -250,11 +273,9 @@ class _Silent:
         return None
 
 
-def _mean_over_scan(values: np.ndarray | da.Array) -> np.ndarray | da.Array:
-    """Mean over positions (y, x) that hold a value; NaN where none does."""
-    measured = np.isfinite(values)
-    count = measured.sum(axis=(0, 1))
-    return np.where(measured, values, 0).sum(axis=(0, 1), dtype=np.float64) / np.where(count > 0, count, np.nan)
+def _mean(total: np.ndarray | da.Array, counted: np.ndarray | da.Array) -> np.ndarray | da.Array:
+    """Mean of what was counted; NaN where nothing was."""
+    return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
 
 
 def _floors(factors: tuple[np.ndarray, np.ndarray], gain: float, ring_mean: np.ndarray | da.Array) -> list:
@@ -272,13 +293,14 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
     orders, gain = parameters["orders"], parameters["gain"]
     dtype = working_type(signal.data.dtype)
     n_max = min(max(12, *orders), band.n_phi // 2)
-    outputs = [Output((FIRST_POWER + band.n_phi // 2,), dtype)]
+    of_band = Output((band.n_phi // 2,), np.float64, is_sum=True)
+    outputs = [Output((FIRST_POWER + band.n_phi // 2,), dtype), of_band, of_band]
     if rings is not None:
         table = Output((rings.n_k, n_max), np.float64, is_sum=True)
         outputs += [Output((rings.n_k,), dtype), table, table]
     function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max, gain=gain)
     shifts = scan_shifts(signal)
-    statistics, *others = map_frames(signal.data, function, outputs, label="medium-range order", shifts=shifts)
+    statistics, total, counted, *others = map_frames(signal.data, function, outputs, label="medium-range order", shifts=shifts)
 
     def made(classes: tuple[type, type], data: np.ndarray | da.Array, axes: list[dict], quantity: str) -> BaseSignal:
         return build(
@@ -297,15 +319,13 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
     if rings is not None:
         k_axis = uniform_axis("k", rings.k, geometry.k_units, navigate=False)
         n_axis = uniform_axis("n", np.arange(1, n_max + 1), "", navigate=False)
-        profiles, total, counted = others
-        mean = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+        profiles, *of_rings = others
         classes = (RadialProfile, LazyRadialProfile)
         profile = made(classes, profiles, [*scan_axes(signal, navigate=True), k_axis], "intensity")
         record_rings(profile, signal, rings)
-        spectrum = made((Signal2D, LazySignal2D), mean, [k_axis, n_axis], "mean P_n(k)")
+        spectrum = made((Signal2D, LazySignal2D), _mean(*of_rings), [k_axis, n_axis], "mean P_n(k)")
     maps, axes = (OrderMap, LazyOrderMap), map_axes(signal)
     all_orders = uniform_axis("n", np.arange(1, band.n_phi // 2 + 1), "", navigate=False)
-    mean_power = _mean_over_scan(statistics[..., FIRST_POWER:])
     ring_mean = statistics[..., RING_MEAN]
     variance_noise = power_noise = None
     if gain is not None:
@@ -319,7 +339,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         ring_mean=made((Signal2D, LazySignal2D), ring_mean, axes, "ring mean"),
         profile=profile,
         spectrum=spectrum,
-        band_spectrum=made((Signal1D, LazySignal1D), mean_power, [all_orders], "mean P_n"),
+        band_spectrum=made((Signal1D, LazySignal1D), _mean(total, counted), [all_orders], "mean P_n"),
         variance_noise=variance_noise,
         power_noise=power_noise,
         parameters=parameters | {"k_units": geometry.k_units},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dask
 import numpy as np
 import pandas as pd
 
@@ -14,7 +15,7 @@ from medrange.geometry import DiffractionGeometry
 from medrange.kernels.descan import fit_polynomial
 from medrange.kernels.ellipse import ring_ellipse
 from medrange.kernels.quality import full_scale, pattern_figures
-from medrange.signals.centering import aligned_mean
+from medrange.signals.centering import aligned_sums, mean_of_sums, open_pixels
 from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import Output, map_frames
 from medrange.signals.tables import with_units, write_table
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # Half the side of the window of the direct beam, as a share of the ring's radius.
 _BEAM_WINDOW = 0.4
-_MAX_PATTERNS = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,28 +63,67 @@ def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.4g}"
 
 
-def _figures(frames: np.ndarray, geometry: DiffractionGeometry, radius: float) -> tuple[np.ndarray]:
-    return (pattern_figures(frames, geometry, radius=radius),)
+def _looked_at(
+    frames: np.ndarray, shifts: np.ndarray | None = None, *, geometry: DiffractionGeometry, radius: float
+) -> tuple[np.ndarray, ...]:
+    """Figures of single patterns (n, 5); their sum, aligned, and how many saw each pixel, (rows, cols)."""
+    sums = aligned_sums(frames, shifts, is_open=open_pixels(geometry))
+    return pattern_figures(frames, geometry, radius=radius), *sums
 
 
 def quality_report(signal: Nanodiffraction, k: float, width: float, *, gain: float | None) -> QualityReport:
     """Measure a scan on the ring ``(k, width)``; see ``Nanodiffraction.quality_report``."""
+    # All that is lazy in one pass over the patterns.
+    (measured,) = dask.compute(quality_figures(signal, k, width, gain=gain))
+    return report_of(measured, signal, k, width)
+
+
+def quality_figures(signal: Nanodiffraction, k: float, width: float, *, gain: float | None) -> dict[str, Any]:
+    """Arrays that :func:`report_of` makes a report of; lazy for lazy data, to be computed together with others.
+
+    Parameters
+    ----------
+    signal : Nanodiffraction
+        Calibrated scan, or some rows of one.
+    k, width, gain
+        As of ``Nanodiffraction.quality_report``.
+
+    Returns
+    -------
+    dict of str to array
+        Figures of the patterns (y, x, 5), their aligned sum and how many patterns saw each pixel (rows, cols), and
+        P_n, V2D and its shot noise of the ring.
+    """
     geometry = signal.geometry
-    function = partial(_figures, geometry=geometry, radius=_BEAM_WINDOW * k)
-    (figures,) = map_frames(signal.data, function, [Output((5,), np.float64)], label="quality of the patterns")
-    shifts = scan_shifts(signal)
+    function = partial(_looked_at, geometry=replace(geometry, descan=None), radius=_BEAM_WINDOW * k)
+    outputs = [Output((5,), np.float64), *2 * [Output(geometry.shape, np.float64, is_sum=True)]]
+    patterns, total, count = map_frames(
+        signal.data, function, outputs, label="quality of the patterns", shifts=scan_shifts(signal)
+    )
     keywords = {} if gain is None else {"shot_noise": "poisson", "gain": gain}
     result = signal.medium_range_order(k, width, k_resolved=False, **keywords)
-    if signal._lazy:
-        figures = figures.compute()
-        result.compute(show_progressbar=False)
-    figures = figures.reshape(-1, 5)
+    return {
+        "patterns": patterns,
+        "total": total,
+        "count": count,
+        "power": result.band_spectrum.data,
+        "variance": result.variance.data,
+        "variance_noise": None if result.variance_noise is None else result.variance_noise.data,
+    }
+
+
+def report_of(measured: dict[str, Any], signal: Nanodiffraction, k: float, width: float) -> QualityReport:
+    """Report of what :func:`quality_figures` gave for the same arguments, once it is computed."""
+    geometry, shifts = signal.geometry, scan_shifts(signal)
+    figures = measured["patterns"].reshape(-1, 5)
+    total, count = measured["total"], measured["count"]
+    mean, seen = mean_of_sums(total, count), replace(geometry, mask=count == 0)
     rows = [
         *_dose_rows(figures, geometry, signal.data.dtype),
         *_beam_rows(figures, geometry, width, shifts),
         _descan_row(figures, signal.data.shape[:-2], shifts),
-        _ellipse_row(signal, k, width),
-        *_order_rows(result),
+        _ellipse_row(mean, seen, k, width),
+        *_order_rows(measured["power"], measured["variance"], measured["variance_noise"]),
     ]
     table = pd.DataFrame(rows, columns=["figure", "value", "unit", "verdict", "meaning"])
     return QualityReport(with_units(table, {}))
@@ -182,9 +221,8 @@ def _descan_row(figures: np.ndarray, scan_shape: tuple[int, ...], shifts: np.nda
     )
 
 
-def _ellipse_row(signal: Nanodiffraction, k: float, width: float) -> tuple:
+def _ellipse_row(pattern: np.ndarray, geometry: DiffractionGeometry, k: float, width: float) -> tuple:
     try:
-        pattern, geometry = aligned_mean(signal, max_patterns=_MAX_PATTERNS)
         ratio, _ = ring_ellipse(pattern, geometry, k=k, width=2 * width)
         distortion = abs(1 - ratio)
     except ValueError:
@@ -199,11 +237,11 @@ def _ellipse_row(signal: Nanodiffraction, k: float, width: float) -> tuple:
     )
 
 
-def _order_rows(result: object) -> list[tuple]:
-    power = np.asarray(result.band_spectrum.data)[:12]
+def _order_rows(power: np.ndarray, variance: np.ndarray, variance_noise: np.ndarray | None) -> list[tuple]:
+    power = np.asarray(power)[:12]
     ratio = float(power[::2].mean() / power[1::2].mean())
-    contrast = float(np.nanmedian(result.variance.data))
-    noise = np.nan if result.variance_noise is None else float(np.nanmedian(result.variance_noise.data))
+    contrast = float(np.nanmedian(variance))
+    noise = np.nan if variance_noise is None else float(np.nanmedian(variance_noise))
     return [
         (
             "odd to even power",
