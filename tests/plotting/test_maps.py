@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.collections import LineCollection
+from matplotlib.patches import PathPatch
 from matplotlib.contour import ContourSet
 
 from medrange.plotting import plot_hotspots, plot_map, plot_order_maps, plot_strain
@@ -142,10 +142,14 @@ def test_order_maps_refuse_a_single_map(map_signal):
         plot_order_maps(map_signal)
 
 
+def outline_segments(ax):
+    outline = next(child for child in ax.patches if isinstance(child, PathPatch))
+    return outline.get_path().vertices.reshape(-1, 2, 2)
+
+
 def test_hotspots_are_outlined_along_pixel_edges(stack, hotspots):
     ax = plot_hotspots(hotspots, stack, n=2)
-    lines = next(child for child in ax.collections if isinstance(child, LineCollection))
-    segments = np.array(lines.get_segments())
+    segments = outline_segments(ax)
     lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
     assert lengths == pytest.approx(0.5)
     # a 2 x 3 region has 10 pixel edges, a single pixel 4
@@ -158,8 +162,7 @@ def test_hotspots_are_outlined_along_pixel_edges(stack, hotspots):
 
 def test_hotspots_at_the_border_are_closed(stack, hotspots):
     ax = plot_hotspots(hotspots, stack, n="sum")
-    lines = next(child for child in ax.collections if isinstance(child, LineCollection))
-    assert len(lines.get_segments()) == 12
+    assert len(outline_segments(ax)) == 12
 
 
 def test_hotspot_title_tells_count_and_diameter(stack, hotspots):

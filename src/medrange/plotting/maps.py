@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from medrange.plotting.style import (
     ACCENT_COLOR,
@@ -214,7 +215,8 @@ def plot_hotspots(
         _check_shape(background.shape, labels.shape, "background map")
     ax, new = (_new_axes(frame)[0], True) if ax is None else (ax, False)
     _draw(ax, background, frame, cmap=cmap, label=label)
-    ax.add_collection(LineCollection(_region_edges(labels, frame), colors=ACCENT_COLOR, linewidths=1.0, zorder=3))
+    # One path for all regions: a large scan has thousands of them.
+    ax.add_artist(PathPatch(_region_edges(labels, frame), fill=False, edgecolor=ACCENT_COLOR, linewidth=1.0, zorder=3))
     _finish_frame(ax, frame, scale_bar=True)
     ax.set_title(_hotspot_title(hotspots, order))
     return settle(ax) if new else ax
@@ -318,8 +320,8 @@ def _title(signal: Any) -> str:
     return str(signal.metadata.get_item("Signal.quantity", default="") or title)
 
 
-def _region_edges(labels: np.ndarray, frame: MapFrame) -> np.ndarray:
-    """Line segments (m, 2, 2) in data coordinates along pixel edges where the label changes."""
+def _region_edges(labels: np.ndarray, frame: MapFrame) -> Path:
+    """Separate lines in data coordinates along the pixel edges where the label changes."""
     padded = np.pad(labels, 1)
     rows, columns = np.nonzero(padded[:, 1:] != padded[:, :-1])
     # the edge right of padded column j is the edge at j of the unpadded image
@@ -330,7 +332,7 @@ def _region_edges(labels: np.ndarray, frame: MapFrame) -> np.ndarray:
     left, right, bottom, top = frame.extent
     edges[..., 0] = left + edges[..., 0] * (right - left) / labels.shape[1]
     edges[..., 1] = top + edges[..., 1] * (bottom - top) / labels.shape[0]
-    return edges
+    return Path(edges.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(edges)))
 
 
 def _single_map(signal: Any) -> np.ndarray:

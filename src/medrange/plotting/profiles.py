@@ -197,7 +197,7 @@ def plot_radial_profile(
     >>> ax = plot_radial_profile(result.profile, band=(3.6, 4.4))  # doctest: +SKIP
     """
     k_axis = profile.axes_manager.signal_axes[0]
-    mean = _mean_of_valid(np.asarray(profile.data, dtype=float).reshape(-1, k_axis.size))
+    mean = _mean_of_valid(np.asarray(profile.data).reshape(-1, k_axis.size))
     ax, new = (new_axes((3.6, 2.8)), True) if ax is None else (ax, False)
     ax.plot(k_axis.axis, mean, color=EVEN_COLOR)
     if np.nanmax(mean, initial=-np.inf) > 0:
@@ -356,8 +356,13 @@ def plot_autocorrelation(
 
 def _mean_of_valid(values: np.ndarray) -> np.ndarray:
     """Mean over the rows of (rows, columns) without NaN; a column without a value stays NaN, silently."""
+    total = values.sum(axis=0, dtype=np.float64)
+    if np.isfinite(total).all():
+        return total / len(values)
     counts = np.isfinite(values).sum(axis=0)
-    return np.divide(np.nansum(values, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    return np.divide(
+        np.nansum(values, axis=0, dtype=np.float64), counts, out=np.full(values.shape[1], np.nan), where=counts > 0
+    )
 
 
 def _draw_bars(ax: Axes, summary: pd.DataFrame, column: str) -> None:
