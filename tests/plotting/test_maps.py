@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.patches import PathPatch
 from matplotlib.contour import ContourSet
+from matplotlib.patches import PathPatch
 
 from medrange.plotting import plot_hotspots, plot_map, plot_order_maps, plot_strain
 from medrange.plotting.style import SCALE_BAR_GID

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import figure as mpl_figure
-from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from medrange.plotting.style import STYLE
@@ -45,7 +44,8 @@ class _PlainNumbers(ScalarFormatter):
 
 def _plain_ticks(figure: mpl_figure.Figure) -> None:
     """Set the tick labels of a figure without formulas, where that makes no difference to the eye."""
-    for axes in figure.findobj(Axes):
+    # Color bars are insets of the axes of their maps.
+    for axes in [inner for outer in figure.axes for inner in (outer, *outer.child_axes)]:
         for axis in (axes.xaxis, axes.yaxis):
             if type(axis.get_major_formatter()) is ScalarFormatter:
                 axis.set_major_formatter(_PlainNumbers())
