@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from medrange.pdf import null
 from medrange.pdf.compression import array_blocks, compress
 from medrange.pdf.null import neighbor_autocorrelation, single_phase_test
 
@@ -106,3 +107,31 @@ def test_errors(make_scan):
     noiseless = noisy(make_scan, (8, 8), noise=0.0)
     with pytest.raises(ValueError, match="1 directions only"):
         single_phase_test(compress(array_blocks(noiseless.pdfs), 64, scan.r), (8, 8), scan.r)
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (33, 47)])
+def test_surrogates_are_drawn_as_spectra_of_real_images(shape):
+    rng = np.random.default_rng(0)
+    full = np.abs(np.fft.fft2(rng.standard_normal(shape)))
+    amplitude = (full / np.sqrt((full**2).mean()))[:, : shape[1] // 2 + 1]
+    noise = null._Noise(np.eye(6), amplitude, shape)
+    spectra = np.concatenate([null._surrogate(noise, own) for own in rng.spawn(200)])
+    images = np.fft.irfft2(spectra[:6], s=shape)
+    np.testing.assert_allclose(np.fft.rfft2(images), spectra[:6], rtol=1e-3, atol=1e-3 * np.abs(spectra).max())
+    # Each of the 1200 squares at a frequency scatters by its mean, or by sqrt(2) of it where the spectrum is real.
+    power = (np.abs(spectra) ** 2).mean(axis=0) / np.prod(shape) / amplitude**2
+    assert power.mean() == pytest.approx(1, abs=5 / np.sqrt(1200 * power.size))
+    assert np.abs(power - 1).max() < 6 * np.sqrt(2 / 1200)
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (33, 47)])
+def test_statistics_of_spectra_are_those_of_their_images(shape):
+    rng = np.random.default_rng(1)
+    r = np.linspace(1.5, 6, 80)
+    curves = null._Curves(np.exp(-(((r - 2.5) / 0.2) ** 2)), np.linalg.qr(rng.standard_normal((80, 5)))[0].T, r)
+    amplitude = np.ones((shape[0], shape[1] // 2 + 1))
+    root = rng.standard_normal((5, 5))
+    spectra = null._surrogate(null._Noise(root, amplitude, shape), rng)
+    everywhere = np.ones(shape, dtype=bool)
+    expected = null._statistics_of_images(spectra, root, everywhere, curves)
+    assert null._statistics_of_spectra(spectra, root, everywhere, curves) == pytest.approx(expected, rel=1e-4)

@@ -142,9 +142,10 @@ def single_phase_test(
     curves = _Curves(principal.mean, directions, r)
     observed = _statistics(np.moveaxis(scores, -1, 0), np.eye(count), mask, curves)
     noise, neighbor = _noise_model(scores, mask)
+    statistics = _statistics_of_spectra if mask.all() else _statistics_of_images
 
     def surrogate_statistics(own: np.random.Generator) -> np.ndarray:
-        return _statistics(_surrogate(noise, own), noise.root, mask, curves)
+        return statistics(_surrogate(noise, own), noise.root, mask, curves)
 
     # A generator for each surrogate: the numbers do not depend on which thread comes first.
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -198,9 +199,42 @@ def _noise_model(scores: np.ndarray, mask: np.ndarray) -> tuple[_Noise, float]:
 
 
 def _surrogate(noise: _Noise, rng: np.random.Generator) -> np.ndarray:
-    """Images (k, y, x) of white noise with the spectrum over the scan; ``noise.root`` makes scores of them."""
-    white = rng.standard_normal((noise.root.shape[1], *noise.scan_shape))
-    return fft.irfft2(fft.rfft2(white) * noise.amplitude, s=noise.scan_shape)
+    """Half spectra (k, y, x // 2 + 1) of white images with the spectrum over the scan, in single precision.
+
+    They are drawn as such, not transformed from images; ``noise.root`` makes scores of them.
+    """
+    rows, columns = noise.scan_shape
+    shape = (noise.root.shape[1], *noise.amplitude.shape)
+    parts = rng.standard_normal((*shape, 2), dtype=np.float32)
+    parts *= np.float32(np.sqrt(rows * columns / 2))
+    spectra = parts.view(np.complex64)[..., 0]
+    # These columns are spectra of real numbers themselves: their lower half mirrors the upper.
+    for own in {0, columns // 2} if columns % 2 == 0 else {0}:
+        real = rng.standard_normal((shape[0], rows), dtype=np.float32) * np.float32(np.sqrt(columns))
+        spectra[..., own] = fft.fft(real, axis=1)
+    spectra *= noise.amplitude.astype(np.float32)
+    return spectra
+
+
+def _statistics_of_images(spectra: np.ndarray, root: np.ndarray, mask: np.ndarray, curves: _Curves) -> np.ndarray:
+    """:func:`_statistics` of the images that belong to half spectra."""
+    return _statistics(fft.irfft2(spectra, s=mask.shape), root, mask, curves)
+
+
+def _statistics_of_spectra(spectra: np.ndarray, root: np.ndarray, mask: np.ndarray, curves: _Curves) -> np.ndarray:
+    """The same for a scan without gaps: only the image of the first component is ever made, by Parseval's theorem."""
+    n = mask.size
+    center = spectra[:, 0, 0].real.astype(np.float64) / n
+    spectra[:, 0, 0] = 0
+    parts = spectra.view(np.float32)
+    once = [0, mask.shape[1] // 2] if mask.shape[1] % 2 == 0 else [0]
+    doubled = np.full(spectra.shape[2], 2.0)
+    doubled[once] = 1.0
+    columns = (parts * np.repeat(np.sqrt(doubled), 2).astype(np.float32)).reshape(len(parts), -1)
+    values, vectors = np.linalg.eigh(root @ (_second_moments(columns) * (columns.shape[1] / n**2)) @ root.T)
+    weights = (vectors[:, -1] @ root).astype(np.float32)
+    image = fft.irfft2(np.einsum("k,kyx->yx", weights, spectra), s=mask.shape).astype(np.float64)
+    return _of_first(image, mask, values[-1], vectors[:, -1], root @ center, curves)
 
 
 def _statistics(images: np.ndarray, root: np.ndarray, mask: np.ndarray, curves: _Curves) -> np.ndarray:
@@ -209,13 +243,19 @@ def _statistics(images: np.ndarray, root: np.ndarray, mask: np.ndarray, curves: 
     center = valid.mean(axis=1)
     valid -= center[:, np.newaxis]
     values, vectors = np.linalg.eigh(root @ _second_moments(valid) @ root.T)
-    leading = vectors[:, -1]
     image = np.zeros(mask.shape)
-    image[mask] = (leading @ root) @ valid
+    image[mask] = (vectors[:, -1] @ root) @ valid
+    return _of_first(image, mask, values[-1], vectors[:, -1], root @ center, curves)
+
+
+def _of_first(
+    image: np.ndarray, mask: np.ndarray, variance: float, leading: np.ndarray, center: np.ndarray, curves: _Curves
+) -> np.ndarray:
+    """Statistics from the image of the first component, its variance and direction, and the mean scores."""
     ends = np.percentile(image[mask], _PERCENTILES)
-    pdfs = curves.mean + root @ center @ curves.directions + np.outer(ends, leading @ curves.directions)
+    pdfs = curves.mean + center @ curves.directions + np.outer(ends, leading @ curves.directions)
     first = find_peak(pdfs, curves.r, window_around_first_peak(curves.mean, curves.r)).position
-    return np.array([neighbor_autocorrelation(image, mask), values[-1], abs(first[1] - first[0])])
+    return np.array([neighbor_autocorrelation(image, mask), variance, abs(first[1] - first[0])])
 
 
 def _second_moments(columns: np.ndarray) -> np.ndarray:
