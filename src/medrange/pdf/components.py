@@ -265,6 +265,7 @@ def residual_by_number(
     numbers: tuple[int, ...] = (1, 2, 3, 4, 5),
     *,
     seed: int | np.random.Generator = 0,
+    tolerance: float = 1e-5,
     max_iterations: int = 300,
 ) -> dict[str, np.ndarray]:
     """Residual against the number of components.
@@ -277,6 +278,8 @@ def residual_by_number(
         Numbers of components.
     seed : int or numpy.random.Generator
         Of starts and halves.
+    tolerance : float
+        Of each long run, as of :func:`medrange.pdf.factorization.factorize`; the default gives three digits.
     max_iterations : int
         Of each long run.
 
@@ -294,7 +297,7 @@ def residual_by_number(
     spectrum = np.linalg.eigvalsh(data.coefficients.T @ data.coefficients)[::-1]
     residual, other, bound = [], [], []
     for number in numbers:
-        options = {"seed": rng, "max_iterations": max_iterations}
+        options = {"seed": rng, "tolerance": tolerance, "max_iterations": max_iterations}
         residual.append(factorize_compressed(scan, number, **options).residual)
         half = factorize_compressed(scan.rows(np.flatnonzero(first)), number, **options)
         # No iteration: the weights of the other half on the bases of the first.

@@ -144,7 +144,7 @@ def _maps(analysis: PdfAnalysis, folder: Path) -> list[Path]:
         python_warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
         for name, signal in signals.items():
             paths.append(folder / f"{stem}_{name}.zspy")
-            signal.save(paths[-1], overwrite=True)
+            signal.save(paths[-1], overwrite=True, show_progressbar=False)
     return [*paths, *analysis.components.save(folder / f"{stem}.zspy", overwrite=True)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,7 +84,7 @@ class StructuralComponents:
         weights = np.moveaxis(np.asarray(self.weights.data, dtype=np.float64), 0, -1)
         return np.moveaxis(fraction_maps(weights, self.labels), -1, 0)
 
-    @property
+    @cached_property
     def band(self) -> FeasibleBand:
         """All pairs of two types that fit as well: :func:`medrange.pdf.feasible_band.feasible_band`."""
         return feasible_band(self.scan, self.basis.r)
