@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from medrange.cli.console import (
     Quiet,
     Scheduler,
     folder_of,
+    loading,
     parts,
     say_page,
     say_plan,
@@ -40,7 +42,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the ``medrange`` command."""
-    app(prog_name="medrange")
+    try:
+        app(prog_name="medrange")
+    finally:
+        # What is left goes with the process; nobody need look through it.
+        gc.freeze()
 
 
 def _threshold(text: str) -> str | float:
@@ -75,7 +81,8 @@ def info(
     """Show what a file holds, without reading its frames."""
     shape = parts(scan_shape, int, 2, "--scan-shape", "48,48")
     with user_errors(debug):
-        from medrange.report.file_info import file_rows
+        with loading():
+            from medrange.report.file_info import file_rows
 
         rows, notes = file_rows(file, scan_shape=shape)
         table = Table(show_header=False, title=str(file), title_justify="left")
@@ -140,17 +147,19 @@ def maps(  # noqa: PLR0913 - one parameter per option of the command line, gathe
         return
     out = folder_of(out)
     with user_errors(debug), silence(quiet):
-        from medrange.report.maps_run import MapsOptions, write_maps
+        with loading():
+            from medrange.report.maps_run import MapsOptions, write_maps
 
-        files = write_maps(file, MapsOptions(**settings), folder=out, tell=teller(), show_progressbar=not quiet)
+        files = write_maps(file, MapsOptions(**settings), folder=out, tell=teller(), show_progressbar=shows_bar(quiet))
         say_page(files.page)
 
 
 def _show_plan(file: Path, settings: dict[str, Any], debug: bool) -> None:
     """Print what a run would do."""
     with user_errors(debug):
-        from medrange.report.maps_run import MapsOptions
-        from medrange.report.run_plan import plan_maps
+        with loading():
+            from medrange.report.maps_run import MapsOptions
+            from medrange.report.run_plan import plan_maps
 
         say_plan(plan_maps(file, MapsOptions(**settings)))
 
@@ -163,7 +172,8 @@ def demo(
 ) -> None:
     """Analyze the sample scan that comes with medrange, and compare with the clusters planted in it."""
     with user_errors(debug), silence(quiet):
-        from medrange.report.demo_run import write_demo
+        with loading():
+            from medrange.report.demo_run import write_demo
 
         files = write_demo(out, tell=teller(), show_progressbar=shows_bar(quiet))
         say_page(files.page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import sys
@@ -42,6 +43,16 @@ def user_errors(debug: bool) -> Iterator[None]:
         text = " ".join(str(error).split()) or type(error).__name__
         typer.echo(f"Error: {text}", err=True)
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Load packages without searching them for garbage time and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager

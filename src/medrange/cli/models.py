@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medrange.cli.console import Debug, Quiet, parts, say_page, shows_bar, silence, teller, user_errors
+from medrange.cli.console import Debug, Quiet, loading, parts, say_page, shows_bar, silence, teller, user_errors
 
 
 def packing(  # noqa: PLR0913 - one parameter per option of the command line, gathered at once into PackingOptions
@@ -23,7 +23,8 @@ def packing(  # noqa: PLR0913 - one parameter per option of the command line, ga
 ) -> None:
     """Analyze atomic packing: g(r), order, Voronoi cells, motifs and networks of bipyramids, and a page to open."""
     with user_errors(debug), silence(quiet):
-        from medrange.report.packing_run import PackingOptions, write_packing
+        with loading():
+            from medrange.report.packing_run import PackingOptions, write_packing
 
         options = PackingOptions(cutoff, max_edge, delta, alpha_radius, min_size)
         say_page(write_packing(model, options, folder=out, tell=teller()).page)
@@ -55,7 +56,8 @@ def reconstruct(  # noqa: PLR0913 - one parameter per option of the command line
         "extended": extended,
     }
     with user_errors(debug), silence(quiet):
-        from medrange.report.tomography_run import SeriesOptions, write_reconstruction
+        with loading():
+            from medrange.report.tomography_run import SeriesOptions, write_reconstruction
 
         files = write_reconstruction(
             series,
@@ -88,7 +90,9 @@ def aet(  # noqa: PLR0913 - one parameter per option of the command line, gather
     symbols = parts(species, str, None, "--species", "Ni,Pt")
     with user_errors(debug), silence(quiet):
         from medrange.aet.tomography import PipelineOptions
-        from medrange.report.tomography_run import SeriesOptions, write_atoms
+
+        with loading():
+            from medrange.report.tomography_run import SeriesOptions, write_atoms
 
         options = PipelineOptions(
             symbols,

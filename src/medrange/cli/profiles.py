@@ -15,6 +15,7 @@ from medrange.cli.console import (
     Quiet,
     Scheduler,
     folder_of,
+    loading,
     parts,
     say_page,
     say_plan,
@@ -106,7 +107,8 @@ def pdf(  # noqa: PLR0913 - one parameter per option of the command line, gather
         return
     out = folder_of(out)
     with user_errors(debug), silence(quiet):
-        from medrange.report.pdf_run import PdfOptions, write_pdf
+        with loading():
+            from medrange.report.pdf_run import PdfOptions, write_pdf
 
         files = write_pdf(file, PdfOptions(**settings), folder=out, tell=teller(), show_progressbar=shows_bar(quiet))
         say_page(files.page)
@@ -115,7 +117,8 @@ def pdf(  # noqa: PLR0913 - one parameter per option of the command line, gather
 def _show_plan(file: Path, settings: dict[str, Any], debug: bool) -> None:
     """Print what a run would do."""
     with user_errors(debug):
-        from medrange.report.pdf_run import PdfOptions
-        from medrange.report.run_plan import plan_pdf
+        with loading():
+            from medrange.report.pdf_run import PdfOptions
+            from medrange.report.run_plan import plan_pdf
 
         say_plan(plan_pdf(file, PdfOptions(**settings)))

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from urllib.parse import urlsplit
 
 import dask
+import dask.threaded
 
 #: Seconds after which a scheduler that does not answer is given up.
 PATIENCE = 10.0
@@ -43,7 +44,7 @@ def connected(scheduler: str | None, *, patience: float = PATIENCE) -> Iterator[
     if scheduler is None:
         # Where no client can be, dask is spared the search for one, which loads a large package.
         is_free = "distributed" not in sys.modules and dask.config.get("scheduler", None) is None
-        with dask.config.set(scheduler="threads") if is_free else nullcontext():
+        with dask.config.set(scheduler=dask.threaded.get) if is_free else nullcontext():
             yield
         return
     client = _client(scheduler, patience)
