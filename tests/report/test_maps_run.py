@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medrange.io import frames
 from medrange.report.maps_checks import quality_sample
 from medrange.report.maps_report import write_maps_report
 from medrange.report.maps_run import MapsOptions, analyze_scan, write_maps
@@ -246,6 +249,35 @@ def test_quality_of_a_large_scan_is_that_of_some_rows(scan, monkeypatch):
     assert some["dose per pattern"] == pytest.approx(whole["dose per pattern"], rel=0.02)
     assert some["speckle contrast"] != whole["speckle contrast"]
     assert signal._lazy
+
+
+def test_scan_is_read_once_for_maps_and_quality(scan, monkeypatch):
+    blocks = []
+    read, chunks = frames._read_block, frames.scan_chunks
+    two_lines = 2 * 11 * 64 * 64 * 2
+
+    def counted(source, layout, block_info=None):
+        blocks.append(block_info[None]["chunk-location"])
+        return read(source, layout, block_info=block_info)
+
+    monkeypatch.setattr(frames, "_read_block", counted)
+    monkeypatch.setattr(frames, "scan_chunks", lambda shape, size, _, **known: chunks(shape, size, two_lines, **known))
+    monkeypatch.setattr("medrange.report.maps_checks._QUALITY_BYTES", 3 * two_lines / 2)
+    analysis = analyze_scan(scan, MapsOptions(**{**OPTIONS, "center": CENTER, "lazy": True}))
+    assert len(blocks) == len(set(blocks)) == 4
+    # Every third of nine lines.
+    doses = np.load(scan)[::3].sum(axis=(2, 3))
+    assert analysis.quality["dose per pattern"] == np.median(doses)
+
+
+def test_threads_need_no_package_for_clusters(scan):
+    options, folder = {**OPTIONS, "lazy": True}, str(scan.parent / "alone")
+    code = (
+        "import sys; from medrange.report.maps_run import MapsOptions, write_maps; "
+        f"write_maps({str(scan)!r}, MapsOptions(**{options!r}), folder={folder!r}); "
+        "found = {'distributed', 'ase', 'ipywidgets'} & set(sys.modules); assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_warnings_given_and_found_come_first(scan, tmp_path, analysis, files):
