@@ -5,8 +5,9 @@
     python benchmarks/large_scan.py FOLDER --gigabytes 0.5   # to see that it runs
 
 The scan is made of a few different blocks of noisy patterns, written over and over: every chunk is read and decoded
-like any other. Each work runs in a process of its own, two threads. `decode` loads every chunk once and drops it;
-`eager` is the compute alone of a part that is in memory, scaled to the whole. A run is held against the longer of both.
+like any other. Each work runs in a process of its own, with two threads or `--threads N`. `decode` loads every chunk
+once and drops it; `eager` is the compute alone of a part that is in memory, scaled to the whole. A run is held against
+the longer of both.
 """
 
 import argparse
@@ -24,13 +25,13 @@ import medrange as mr
 BLOCKS = 4
 DECODE = """
 import sys, dask, medrange as mr
-dask.config.set(num_workers=2)
+dask.config.set(num_workers=int(sys.argv[2]))
 data = mr.load(sys.argv[1], lazy=True).data
 dask.compute([dask.delayed(len)(block) for block in data.to_delayed().ravel()])
 """
 EAGER = """
 import resource, sys, time, dask, medrange as mr
-dask.config.set(num_workers=2)
+dask.config.set(num_workers=int(sys.argv[3]))
 s = mr.load(sys.argv[1], lazy=True)
 part = s.inav[:, : max(1, s.data.shape[0] // 16)]
 part.compute(show_progressbar=False)
@@ -99,6 +100,7 @@ def main():
     parser.add_argument("folder", type=Path, help="where the scan is written; needs 4 (.zspy) or 17 GB (empad)")
     parser.add_argument("--format", choices=("zspy", "empad"), default="zspy")
     parser.add_argument("--gigabytes", type=float, default=16.0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="leave the scan for another run")
     arguments = parser.parse_args()
     folder, rng = arguments.folder, np.random.default_rng(0)
@@ -112,13 +114,13 @@ def main():
     elif arguments.format == "empad":
         shape = ["--scan-shape", f"{path.stat().st_size // (512 * 130 * 128 * 4)},512"]
     try:
-        run(path, folder, k_step, shape)
+        run(path, folder, k_step, shape, arguments.threads)
     finally:
         if not arguments.keep:
             (shutil.rmtree if path.is_dir() else os.unlink)(path)
 
 
-def run(path, folder, k_step, shape):
+def run(path, folder, k_step, shape, threads):
     if shape:
         # The short scripts find the scan's shape in its name.
         rows, columns = shape[1].split(",")
@@ -127,8 +129,8 @@ def run(path, folder, k_step, shape):
     else:
         named = path
     try:
-        decode = measured([sys.executable, "-c", DECODE, str(named)])
-        eager = measured([sys.executable, "-c", EAGER, str(named), str(k_step)])[3]
+        decode = measured([sys.executable, "-c", DECODE, str(named), str(threads)])
+        eager = measured([sys.executable, "-c", EAGER, str(named), str(k_step), str(threads)])[3]
         print(
             f"load {os.getloadavg()[0]:.1f}; decode once: {decode[0]:.1f} s wall, {decode[1]:.1f} s CPU, "
             f"peak {decode[2] / 1e9:.2f} GB",
@@ -141,7 +143,7 @@ def run(path, folder, k_step, shape):
             command = [
                 sys.executable,
                 "-c",
-                "import dask; dask.config.set(num_workers=2); from medrange.cli.app import main; main()",
+                f"import dask; dask.config.set(num_workers={threads}); from medrange.cli.app import main; main()",
             ]
             wall, cpu, peak, _ = measured(
                 [*command, name, str(named), "--out", str(folder / f"out_{name}"), *options, *scales, *shape]

@@ -3,11 +3,16 @@
 import os
 import pickle
 import signal
+from dataclasses import fields, is_dataclass
 
 import cloudpickle
+import dask
+import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
+from hyperspy.signal import BaseSignal
 from typer.testing import CliRunner
 
 import medrange as mr
@@ -15,6 +20,7 @@ from medrange.cli.app import app
 from medrange.io import convert
 from medrange.io.cluster import connected
 from medrange.report.maps_run import MapsOptions, analyze_scan
+from medrange.signals.ring_cube import ring_cube
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -85,29 +91,170 @@ def test_the_graph_does_not_grow_with_the_patterns(path, tmp_path):
     assert max(sizes) < 1.1 * min(sizes) < 100_000
 
 
-@pytest.mark.parametrize(
-    ("method", "keywords"),
-    [
-        ("variance_map", {"k": 4.0, "width": 0.8, "shot_noise": "poisson", "gain": 1.0}),
-        ("angular_power_map", {"k": 4.0, "width": 0.8, "k_resolved": True}),
-        ("angular_correlation", {"k": 4.0, "width": 0.8}),
-        ("dark_field_series", {"k": 4.0, "width": 0.8}),
-        ("annular_dark_field", {"k": 4.0, "width": 0.8}),
-        ("virtual_dark_field", {"k": 4.0, "phi": 0.3, "radius": 0.4}),
-        ("fluctuation_variance", {}),
-        ("ring_strain", {"k": 4.0, "width": 0.8}),
-    ],
-)
-def test_every_method_runs_on_the_cluster(client, path, method, keywords):
-    there, here = (getattr(opened(path, lazy=lazy), method)(**keywords) for lazy in (True, False))
-    for name in ("data", "raw", "tensor", "exx"):
-        if hasattr(here, name):
-            values = [getattr(result, name) for result in (there, here)]
-            values = [np.asarray(getattr(value, "data", value)) for value in values]
-            # Sums over positions are added up in the order of the chunks.
-            np.testing.assert_allclose(values[0], values[1], rtol=1e-6, atol=1e-12)
-            return
-    pytest.fail(f"{type(here).__name__} holds none of the names that are compared")
+def patterns(dtype=np.float64):
+    """Rings whose doubles have all their digits, so that a sum in another order has other bits."""
+    rng, side = np.random.default_rng(0), np.indices((32, 32)) - 15.4
+    radius, phi = np.hypot(*side), np.arctan2(*side)
+    wave = np.cos(4 * (phi - rng.uniform(0, 6, (7, 9, 1, 1)))) * rng.uniform(0, 0.4, (7, 9, 1, 1))
+    mean = 60 * np.exp(-(((radius - 9) / 2) ** 2)) * (1 + wave) + 900 * np.exp(-((radius / 2) ** 2)) + 4
+    return (mean * rng.gamma(20.0, 0.05, mean.shape)).astype(dtype)
+
+
+def calibrated(data, *, descan=False):
+    scan = mr.from_array(data, scan_step=0.3, k_step=0.6, beam_energy=300)
+    scan.set_center((15.4, 15.4))
+    if descan:
+        scan.set_descan(scan.fit_descan(centers=np.moveaxis(np.indices((7, 9)) * 0.07, 0, -1) + 15.1))
+    return scan
+
+
+#: Along scan lines, along columns, both, and of uneven sizes.
+CUTS = {
+    "lines": ((1,) * 7, (9,)),
+    "columns": ((7,), (1,) * 9),
+    "both": ((3, 3, 1), (4, 4, 1)),
+    "uneven": ((1, 4, 2), (2, 6, 1)),
+}
+RING = {"k": 5.4, "width": 2.4}
+LEFT_OUT = np.indices((7, 9)).sum(axis=0) % 5 == 0
+
+
+def factor(scan, **options):
+    return scan.radial_profile().structure_factor("Fe80B20", k_range=(0.15, 0.85), polynomial_degree=3, **options)
+
+
+def pdf(scan, **options):
+    return factor(scan).reduced_pdf(r_max=8.0, **options)
+
+
+def copied(scan):
+    return scan._deepcopy_with_new_data(scan.data)
+
+
+#: What gives one value, or one curve, per position.
+PER_POSITION = {
+    "variance_map": lambda s: s.variance_map(**RING, shot_noise="poisson", gain=1.0),
+    "angular_power_map": lambda s: s.angular_power_map(**RING, k_resolved=True),
+    "angular_correlation": lambda s: s.angular_correlation(**RING, k_resolved=True),
+    "dark_field_series": lambda s: s.dark_field_series(**RING),
+    "annular_dark_field": lambda s: s.annular_dark_field(**RING),
+    "virtual_dark_field": lambda s: s.virtual_dark_field(k=5.4, phi=0.3, radius=1.0),
+    "radial_profile": lambda s: s.radial_profile(),
+    "to_polar": lambda s: s.to_polar(n_phi=24),
+    "polar_variance": lambda s: s.to_polar(n_phi=24).intensity_variance(),
+    "polar_correlation": lambda s: s.to_polar(n_phi=24).angular_correlation(),
+    "polar_power": lambda s: s.to_polar(n_phi=24).angular_power(orders=(2, 4)),
+    "ring_cube": ring_cube,
+    "structure_factor": factor,
+    "log_structure_factor": lambda s: factor(s, background="log_polynomial"),
+    "background": lambda s: factor(s).background(),
+    "polynomial": lambda s: factor(s).polynomial(),
+    "coefficients": lambda s: factor(s).coefficients(),
+    "normalization": lambda s: factor(s).normalization(),
+    "reduced_structure_factor": lambda s: factor(s).reduced_structure_factor(),
+    "reduced_pdf": pdf,
+    "error_band": lambda s: pdf(s, error=True, gain=1.0).error_band(),
+    "first_peak": lambda s: pdf(s).first_peak(method="gaussian"),
+    "second_peak": lambda s: pdf(s).second_peak(),
+    "pair_distribution": lambda s: pdf(s).pair_distribution(0.08),
+    "coordination_number": lambda s: pdf(s).coordination_number(0.08),
+}
+#: What adds up, or fits, over the scan.
+OVER_THE_SCAN = {
+    "medium_range_order": lambda s: s.medium_range_order(**RING, shot_noise="poisson", gain=1.0),
+    "maps_of_one_ring": lambda s: s.medium_range_order(**RING, k_resolved=False),
+    "ring_strain": lambda s: s.ring_strain(**RING),
+    "ring_strain_of_known_radius": lambda s: s.ring_strain(**RING, reference=5.3),
+    "normalized_sum": lambda s: s.angular_power_map(**RING, orders=(2, 4, 6)).normalized_sum(),
+    "hotspots": lambda s: s.angular_power_map(**RING, orders=(2, 4, 6)).hotspots().summary,
+    "autocorrelation": lambda s: s.angular_power_map(**RING, orders=(2, 4)).autocorrelation(),
+    "annular_mean": lambda s: s.fluctuation_variance(gain=1.0, n_bootstrap=5),
+    "annular_mean_of_some": lambda s: s.fluctuation_variance(scan_mask=LEFT_OUT),
+    "ring_mean": lambda s: s.fluctuation_variance("ring_mean"),
+    "ring_ensemble": lambda s: s.fluctuation_variance("ring_ensemble"),
+    "variance_image": lambda s: s.fluctuation_variance("variance_image", gain=1.0, n_bootstrap=5),
+    "variance_image_of_some": lambda s: s.fluctuation_variance("variance_image", scan_mask=LEFT_OUT),
+    "find_bad_pixels": lambda s: s.find_bad_pixels(threshold=3.0),
+    "fit_descan": lambda s: copied(s).fit_descan(method="ring", **RING),
+    "connectivity": lambda s: pdf(s).connectivity(),
+    "structural_components": lambda s: pdf(s).structural_components(n_components=2, n_restarts=2),
+}
+#: What begins with the mean pattern.
+OF_THE_MEAN_PATTERN = {
+    "fit_center": lambda s: copied(s).fit_center(),
+    "fit_center_by_symmetry": lambda s: copied(s).fit_center("friedel"),
+    "fit_center_by_ring": lambda s: copied(s).fit_center("ring", **RING),
+    "fit_ellipse": lambda s: copied(s).fit_ellipse(**RING),
+    "fit_k_scale": lambda s: copied(s).fit_k_scale(**RING),
+    "quality_report": lambda s: s.quality_report(**RING, gain=1.0).table,
+}
+
+
+def arrays(result):
+    """All numbers of a result, whatever its class, by name; computed."""
+    if isinstance(result, BaseSignal):
+        found = {"data": result.data}
+    elif isinstance(result, pd.DataFrame):
+        found = {"table": result.select_dtypes("number").to_numpy()}
+    elif is_dataclass(result):
+        parts = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "axes"}
+        found = {f"{name}.{key}": part for name, value in parts.items() for key, part in arrays(value).items()}
+    else:
+        is_number = isinstance(result, np.ndarray | float) or (
+            isinstance(result, tuple) and all(isinstance(value, float) for value in result)
+        )
+        found = {"value": np.asarray(result)} if is_number else {}
+    return dict(zip(found, dask.compute(*found.values()), strict=True))
+
+
+def assert_same_bits(there, here):
+    assert here
+    assert set(there) == set(here)
+    for name, value in here.items():
+        assert there[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(there[name], value, err_msg=name)
+
+
+def assert_however_it_is_cut(client, data, made, *, descan=False):
+    """Eager, in threads with every cut, and on two processes with one."""
+    here = arrays(made(calibrated(data, descan=descan)))
+    for name, cuts in CUTS.items():
+        scan = calibrated(da.from_array(data, chunks=(*cuts, 32, 32)), descan=descan)
+        with dask.config.set(scheduler="threads"):
+            assert_same_bits(arrays(made(scan)), here)
+        if name == "both":
+            assert dask.base.get_scheduler() == client.get
+            assert_same_bits(arrays(made(scan)), here)
+
+
+METHODS = PER_POSITION | OVER_THE_SCAN | OF_THE_MEAN_PATTERN
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_gives_the_same_bits(client, name):
+    assert_however_it_is_cut(client, patterns(), METHODS[name])
+
+
+@pytest.mark.parametrize("name", ["maps_of_one_ring", "ring_strain", "annular_mean", "reduced_pdf"])
+def test_centers_that_move_change_no_bit(client, name):
+    assert_however_it_is_cut(client, patterns(np.float32), (PER_POSITION | OVER_THE_SCAN)[name], descan=True)
+
+
+@pytest.mark.parametrize("name", ["variance_image", "medium_range_order"])
+def test_a_worker_that_dies_on_the_way_changes_no_sum(client, name, tmp_path):
+    data, has_died = patterns(), tmp_path / "died"
+
+    def dies_once(block):
+        if not has_died.exists():
+            has_died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+    expected = arrays(OVER_THE_SCAN[name](calibrated(data)))
+    cut = da.from_array(data, chunks=(*CUTS["both"], 32, 32))
+    scan = calibrated(da.map_blocks(dies_once, cut, dtype=data.dtype, meta=np.empty((0,) * 4)))
+    assert_same_bits(arrays(OVER_THE_SCAN[name](scan)), expected)
+    assert has_died.exists()
 
 
 def test_plan_measures_here_and_not_on_the_cluster(client, path):

@@ -57,6 +57,22 @@ def test_medium_range_order_reads_each_chunk_once(counted):
     assert read_once(store), store.reads
 
 
+@pytest.mark.parametrize("method", ["annular_mean", "ring_mean", "ring_ensemble", "variance_image"])
+def test_fluctuation_variance_reads_each_chunk_once(counted, method):
+    signal, store = counted
+    if method == "variance_image":
+        signal.set_descan(None)
+    signal.fluctuation_variance(method, scan_mask=np.eye(8, 6, dtype=bool))
+    assert read_once(store), store.reads
+
+
+@pytest.mark.parametrize("method", ["annular_mean", "ring_mean", "ring_ensemble"])
+def test_fluctuation_variance_with_an_error_band_reads_each_chunk_once(counted, method):
+    signal, store = counted
+    signal.fluctuation_variance(method, n_bootstrap=3)
+    assert read_once(store), store.reads
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
 def test_maps_made_apart_and_computed_together_read_each_chunk_once(counted, scheduler):
     signal, store = counted

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
+
+# What a container may use of the processors, in microseconds of each period: "200000 100000", or "max 100000".
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cores() -> int:
-    """Cores that this process may use.
+    """Cores that this process may use: those it is bound to, and no more than the quota of its container.
 
     Examples
     --------
     >>> available_cores() >= 1
     True
     """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def progress_shown(asked: bool | None = None) -> bool:

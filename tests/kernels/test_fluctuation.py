@@ -16,6 +16,7 @@ from medrange.kernels.fluctuation import (
     ring_moments,
     variance_image,
 )
+from medrange.kernels.paired import merged
 from medrange.kernels.polar import polar_operator
 
 SHAPE = (24, 28)
@@ -62,8 +63,8 @@ def curves(frames, where, method, parts=1, grid=GRID):
     """V(k) and noise through the kernels, from ``parts`` of the scan added up."""
     n, pieces = len(frames), np.array_split(frames, parts)
     if method == "variance_image":
-        sums = sum(pixel_sums(piece, frames[0]) for piece in pieces)
-        return image_curves(sums, frames[0], n, where, grid)
+        sums = merged([pixel_sums(piece) for piece in pieces])
+        return image_curves(sums, n, where, grid)
     reference = ring_moments(frames[:1], where, grid)[0, :, MEAN]
     terms = sum(position_terms(ring_moments(p, where, grid), reference, method).sum(axis=0) for p in pieces)
     return ring_curves(terms / n, reference, n, method)
@@ -105,8 +106,7 @@ def test_full_scale_does_not_overflow(dtype):
         raw = curves(frames, geometry(), method)[0]
         exact = 0.0 if method == "ring_mean" else 1 / (top - 1) ** 2
         assert raw == pytest.approx(exact, rel=1e-9, abs=1e-30), method
-    sums = pixel_sums(frames, np.zeros(SHAPE))
-    assert (sums[0] == 20 * (2 * int(top) - 2)).all()
+    assert (pixel_sums(frames)[0, 0] == 20 * (2 * int(top) - 2)).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -119,11 +119,29 @@ def test_parts_of_a_scan_add_up(frames, method, parts):
 
 def test_sums_of_counts_are_exact_in_any_order():
     frames = np.random.default_rng(4).poisson(64000, (64, *SHAPE)).clip(0, 65535).astype(np.uint16)
-    parts = [pixel_sums(piece, frames[0]) for piece in np.array_split(frames, 7)]
-    forward, backward = sum(parts), sum(parts[::-1])
+    parts = [pixel_sums(piece) for piece in np.array_split(frames, 7)]
+    forward, backward = merged(parts), merged(parts[::-1])
     assert (forward == backward).all()
-    deviations = frames.astype(np.int64) - frames[0].astype(np.int64)
-    assert (forward == [deviations.sum(axis=0), (deviations**2).sum(axis=0)]).all()
+    exact = frames.astype(np.int64)
+    assert (forward == [[exact.sum(axis=0), (exact**2).sum(axis=0)], np.zeros((2, *SHAPE))]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.float32, np.float64])
+def test_the_variance_image_has_the_same_bits_however_the_scan_is_cut(dtype):
+    rng = np.random.default_rng(8)
+    spread = np.ldexp(rng.random((90, *SHAPE)), rng.integers(-20, 20, (90, *SHAPE)))
+    frames = (spread * 1e3).astype(dtype)
+    whole = variance_image(pixel_sums(frames), 90)
+    for size in (1, 4, 89):
+        order = rng.permutation(90)
+        parts = [pixel_sums(frames[order[start : start + size]]) for start in range(0, 90, size)]
+        for a, b in zip(variance_image(merged(parts), 90), whole, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_pixel_that_never_changes_has_no_variance():
+    frames = np.full((1000, *SHAPE), 3.7)
+    assert (variance_image(pixel_sums(frames), 1000)[0] == 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -194,13 +212,13 @@ def test_pixels_without_an_electron_are_left_out_of_the_variance_image(frames):
         strict=True,
     ):
         assert a == pytest.approx(b, rel=1e-12)
-    assert np.isnan(variance_image(pixel_sums(frames, frames[0]), frames[0], 37)[0][5, 9])
+    assert np.isnan(variance_image(pixel_sums(frames), 37)[0][5, 9])
 
 
 @pytest.mark.parametrize("gain", [None, 1.7])
 def test_influence_is_the_derivative_with_respect_to_a_positions_weight(frames, gain):
     weights, n = dense_weights(geometry(mask=stop())), len(frames)
-    scan = (pixel_sums(frames, frames[0]), frames[0], n, geometry(mask=stop()), GRID)
+    scan = (pixel_sums(frames), n, geometry(mask=stop()), GRID)
     influence = image_influence(frames, *scan, gain)
     flat = frames.reshape(n, -1)
 
@@ -218,7 +236,7 @@ def test_influence_is_the_derivative_with_respect_to_a_positions_weight(frames, 
 
 def test_influence_is_nan_where_no_ring_is(frames):
     mask = dense_weights(geometry())[3].reshape(SHAPE) > 0
-    scan = (pixel_sums(frames, frames[0]), frames[0], 37, geometry(mask=mask), GRID)
+    scan = (pixel_sums(frames), 37, geometry(mask=mask), GRID)
     influence = image_influence(frames, *scan, None)
     assert np.isnan(influence[:, 3]).all()
     assert np.isfinite(np.delete(influence, 3, axis=1)).all()
@@ -238,7 +256,7 @@ def test_patterns_are_unchanged(frames):
     before = frames.copy()
     for method in METHODS:
         curves(frames, geometry(), method)
-    image_influence(frames, pixel_sums(frames, frames[0]), frames[0], 37, geometry(), GRID, 1.0)
+    image_influence(frames, pixel_sums(frames), 37, geometry(), GRID, 1.0)
     assert (frames == before).all()
 
 

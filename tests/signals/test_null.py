@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+import dask
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -55,6 +56,14 @@ class TestModel:
         # Not fitted: odd orders (noise alone), V2D.
         assert np.median(table.ratio[::2]) == pytest.approx(1, abs=0.2)
         assert null.variance.typical().ratio[0] == pytest.approx(1, abs=0.15)
+
+    def test_the_number_of_threads_changes_nothing(self, result):
+        nulls = []
+        for count in (1, 3):
+            with dask.config.set(num_workers=count):
+                nulls.append(result.null(**PROBE, n_realizations=3).power)
+        assert np.array_equal(nulls[0].maps, nulls[1].maps, equal_nan=True)
+        assert nulls[0].parameters == nulls[1].parameters
 
     def test_shapes_and_names(self, result):
         null = result.null(**PROBE, n_realizations=3)

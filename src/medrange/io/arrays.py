@@ -20,6 +20,7 @@ from medrange.io.frames import (
     open_zarr,
     with_navigator,
 )
+from medrange.io.navigator import with_stored_navigator
 from medrange.io.records import Calibration, Origin, axis_dictionaries, record
 
 #: Signal types of other packages that hold plain diffraction patterns.
@@ -210,6 +211,7 @@ def _read_hyperspy(
     for number, axis in enumerate(dictionary["axes"]):
         axis["index_in_array"] = number
     notes: list[str] = []
+    source = None
     frames = used = int(np.prod(data.shape[:-2], dtype=int))
     if data.ndim in (3, 4) and data.dtype.kind in "uifb":
         source = ArrayFrames(str(path), f"Experiments/{name}/data", kind, data.shape, data.dtype.str, stored_lines)
@@ -227,7 +229,7 @@ def _read_hyperspy(
     dictionary["data"] = data
     dictionary["attributes"]["_lazy"] = options.lazy
     _complete(dictionary, path, kind, frames, used)
-    return dictionary, notes
+    return (dictionary if source is None else with_stored_navigator(dictionary, source, options)), notes
 
 
 def _complete(dictionary: dict[str, Any], path: Path, kind: str, frames: int, used: int) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from medrange._version import __version__
 from medrange.io.load import read
+from medrange.io.navigator import kept_navigator
 from medrange.working import available_cores
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def convert(
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     _check(target, codec, overwrite)
-    dictionary = read(source, lazy=True, **reading)
+    dictionary = read(source, lazy=True, navigator=True, **reading)
     data = dictionary["data"]
     if data.ndim not in (3, 4):
         msg = f"{source} holds an array of shape {data.shape}; convert copies scans, (y, x, ky, kx)."
@@ -254,6 +255,9 @@ def _start(partial: Path, journal: Path, dictionary: dict, chunks: tuple[int, ..
         shutil.rmtree(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
     data = dictionary["data"]
+    if "navigator" in dictionary:
+        own = dictionary["metadata"].setdefault("_HyperSpy", {})
+        own["_sig_navigator"] = kept_navigator(dictionary["navigator"], dictionary["axes"])
     described = {
         "learning_results": {},
         "attributes": {"_lazy": True},

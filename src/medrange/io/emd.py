@@ -13,6 +13,7 @@ import numpy as np
 
 from medrange.io.arrays import check_array, lay_out
 from medrange.io.frames import ArrayFrames, ReadOptions, load_frames, open_hdf5
+from medrange.io.navigator import with_stored_navigator
 from medrange.io.records import Calibration, Origin, record
 from medrange.units import standard_units
 
@@ -66,7 +67,8 @@ def read_hdf5(path: Path, options: ReadOptions) -> tuple[dict[str, Any], list[st
     data = load_frames(source, layout, options)
     kind = CUBE if name in cubes else "HDF5"
     origin = Origin(path, kind, source.count()[0], shape_from)
-    return record(data, layout, _calibration(values), origin, original), notes
+    dictionary = record(data, layout, _calibration(values), origin, original)
+    return with_stored_navigator(dictionary, source, options), notes
 
 
 def find_cubes(file: h5py.File) -> list[str]:

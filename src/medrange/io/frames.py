@@ -32,6 +32,12 @@ _MOST_STRIPS = 2**14
 _READERS = 8
 
 
+def strip_rows(height: int) -> slice:
+    """Detector rows that make a navigator."""
+    start = int(_STRIP_PLACE * height)
+    return slice(start, start + max(1, height // _STRIP_SHARE))
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """The keywords of :func:`medrange.io.read`, checked once and handed to the readers."""
@@ -166,7 +172,8 @@ class RawFrames:
         neighbors too: the time to open a file does not grow with it.
         """
         height, width = self.detector_shape
-        start, rows = int(_STRIP_PLACE * height), max(1, height // _STRIP_SHARE)
+        start, stop = strip_rows(height).start, strip_rows(height).stop
+        rows = stop - start
         first_row = height - start - rows if self.flip_rows else start
         place = self.start + self.header + first_row * width * np.dtype(self.dtype).itemsize
         step = math.ceil(math.sqrt(math.prod(layout.grid) / _MOST_STRIPS))

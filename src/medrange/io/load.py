@@ -69,8 +69,8 @@ def read(
     dataset : str or None
         Which array to take, in an HDF5 or HyperSpy file that holds several.
     navigator : bool
-        Also give ``navigator`` (y, x), an image of the scan from a narrow strip of detector rows, where the
-        file is uncompressed and that costs a fraction of reading it.
+        Also give ``navigator`` (y, x), an image of the scan from a narrow strip of detector rows, unless the
+        metadata bring one; of a large scan of every second, third, ... pattern or chunk.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """Normalized variance V(k) of fluctuation microscopy: sums over the scan, V(k) and its shot noise from them.
 
 Four methods, see [Daulton2010]_ in references.bib. Everything a method needs of a scan is a sum over its
-positions, of double precision and about a fixed reference, so that parts of a scan are simply added.
+positions: of the rings' moments, which are few, in the order of the scan; of detector pixels in pairs of doubles
+(:mod:`medrange.kernels.paired`), which add up to the same in any order.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.lanes import FAST, LANES, flat_frames, full_blocks, load, spread, store
+from medrange.kernels.paired import add_pair, adds_exactly, exact_parts, normalized, product_pair, two_product, two_sum
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.rows import lanes_for, read_block, sparse_rows
 from medrange.kernels.shifted import shifted_moments
@@ -25,7 +27,9 @@ METHODS = ("annular_mean", "ring_mean", "ring_ensemble", "variance_image")
 MEAN, VARIANCE, SHOT = 0, 1, 2
 
 # Detector pixels summed together: their sums stay in the processor's fastest cache.
-_TILE = 1024
+_TILE = 512
+# A variance below this share of the mean square is what pairs of doubles cannot tell from none.
+_NO_VARIANCE = 2.0**-90
 # Bytes of the table of how often a resampled scan holds each position.
 _TABLE_BYTES = 64 * 2**20
 
@@ -99,16 +103,43 @@ def _ring_influence(
 
 
 @njit(nogil=True, cache=True)
-def _add_pixels(flat: np.ndarray, reference: np.ndarray, sums: np.ndarray) -> None:
-    for begin in range(0, reference.size, _TILE):
-        end = min(begin + _TILE, reference.size)
-        origin, total, square = reference[begin:end], sums[0, begin:end], sums[1, begin:end]
+def _add_small(flat: np.ndarray, sums: np.ndarray) -> None:
+    """Add small integers (n, pixels) and their squares to ``sums`` (2, pixels), without any rounding."""
+    for begin in range(0, sums.shape[1], _TILE):
+        end = min(begin + _TILE, sums.shape[1])
+        total, square = sums[0, begin:end], sums[1, begin:end]
         for i in range(flat.shape[0]):
             frame = flat[i, begin:end]
             for p in range(end - begin):
-                deviation = np.float64(frame[p]) - origin[p]
-                total[p] += deviation
-                square[p] += deviation * deviation
+                value = np.float64(frame[p])
+                total[p] += value
+                square[p] += value * value
+
+
+@njit(nogil=True, cache=True)
+def _add_paired(flat: np.ndarray, is_single: bool, sums: np.ndarray) -> None:
+    """Add values (n, pixels) and their squares to ``sums`` (2, 2, pixels); a square of single precision is exact."""
+    for begin in range(0, sums.shape[2], _TILE):
+        end = min(begin + _TILE, sums.shape[2])
+        total, square = sums[0, 0, begin:end], sums[0, 1, begin:end]
+        total_rest, square_rest = sums[1, 0, begin:end], sums[1, 1, begin:end]
+        for i in range(flat.shape[0]):
+            frame = flat[i, begin:end]
+            if is_single:
+                for p in range(end - begin):
+                    value = np.float64(frame[p])
+                    total[p], error = two_sum(total[p], value)
+                    total_rest[p] += error
+                    square[p], error = two_sum(square[p], value * value)
+                    square_rest[p] += error
+            else:
+                for p in range(end - begin):
+                    value = np.float64(frame[p])
+                    total[p], error = two_sum(total[p], value)
+                    total_rest[p] += error
+                    product, rest = two_product(value, value)
+                    square[p], error = two_sum(square[p], product)
+                    square_rest[p] += error + rest
 
 
 def ring_moments(
@@ -166,31 +197,35 @@ def _by_blocks(frames: np.ndarray, shape: tuple[int, ...], function: object) -> 
     return out
 
 
-def pixel_sums(frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Sums over the patterns of ``I - reference`` and of its square, per pixel.
+def pixel_sums(frames: np.ndarray) -> np.ndarray:
+    """Sums over the patterns of I and of its square, per pixel.
 
     Parameters
     ----------
     frames : numpy.ndarray
         Shape (n, rows, cols), any integer or floating type and byte order; never changed.
-    reference : numpy.ndarray
-        Shape (rows, cols): about the mean pattern, the same for all parts of a scan; one of the patterns will
-        do. With integers the sums are exact.
 
     Returns
     -------
     numpy.ndarray
-        Shape (2, rows, cols), float64; add those of the parts of a scan.
+        Shape (2, 2, rows, cols), float64: the sums of I and of I^2, then what their rounding left over; those of the
+        parts of a scan are added by :func:`medrange.kernels.paired.merged`.
 
     Examples
     --------
-    >>> pixel_sums(np.full((3, 4, 4), 250, np.uint8), np.full((4, 4), 248.0))[:, 0, 0]
-    array([ 6., 12.])
+    >>> pixel_sums(np.full((3, 4, 4), 250, np.uint8))[0, :, 0, 0]
+    array([   750., 187500.])
     """
     flat = flat_frames(frames)
-    sums = np.zeros((2, flat.shape[1]))
-    _add_pixels(flat, np.asarray(reference, dtype=np.float64).ravel(), sums)
-    return sums.reshape(2, *frames.shape[-2:])
+    sums = np.zeros((2, 2, flat.shape[1]))
+    if adds_exactly(flat.dtype):
+        for part in exact_parts(flat):
+            exact = np.zeros((2, 2, flat.shape[1]))
+            _add_small(part, exact[0])
+            add_pair(sums, exact)
+    else:
+        _add_paired(flat, flat.dtype == np.float32, sums)
+    return normalized(sums).reshape(2, 2, *frames.shape[-2:])
 
 
 def position_terms(moments: np.ndarray, reference: np.ndarray, method: str) -> np.ndarray:
@@ -265,7 +300,32 @@ def ring_curves(terms: np.ndarray, reference: np.ndarray, n: int, method: str) -
         return (within + between) / squared, (mean - shot / n) / squared
 
 
-def variance_image(sums: np.ndarray, reference: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+def pixel_variance(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of every detector pixel over ``n`` positions, and the mean pattern, from :func:`pixel_sums`.
+
+    Returns
+    -------
+    variance, mean : numpy.ndarray
+        Shape (rows, cols): ``<I^2> - <I>^2`` in data units squared, and ``<I>``.
+
+    Examples
+    --------
+    >>> variance, mean = pixel_variance(pixel_sums(np.array([1, 3])[:, None, None] * np.ones((4, 4))), 2)
+    >>> float(variance[0, 0]), float(mean[0, 0])
+    (1.0, 2.0)
+    """
+    (total, square), (total_rest, square_rest) = sums
+    with np.errstate(invalid="ignore", over="ignore"):
+        # n sum I^2 - (sum I)^2 loses no digits as long as all is done in pairs.
+        of_squares, squares_rest = product_pair(float(n), square)
+        of_sums, sums_rest = product_pair(total, total)
+        rest = (squares_rest + n * square_rest) - (sums_rest + 2 * total * total_rest)
+        difference = (of_squares - of_sums) + rest
+        difference = np.where(difference < _NO_VARIANCE * of_squares, 0.0, difference)
+        return difference / n**2, total / n
+
+
+def variance_image(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """V of every detector pixel over ``n`` positions, and the mean pattern, from :func:`pixel_sums`.
 
     Returns
@@ -275,25 +335,22 @@ def variance_image(sums: np.ndarray, reference: np.ndarray, n: int) -> tuple[np.
 
     Examples
     --------
-    >>> frames = np.array([1, 3])[:, None, None] * np.ones((4, 4))
-    >>> variance, mean = variance_image(pixel_sums(frames, frames[0]), frames[0], 2)
+    >>> variance, mean = variance_image(pixel_sums(np.array([1, 3])[:, None, None] * np.ones((4, 4))), 2)
     >>> float(variance[0, 0]), float(mean[0, 0])
     (0.25, 2.0)
     """
-    deviation, square = sums / n
-    mean = reference + deviation
-    spread_out = np.maximum(square - deviation * deviation, 0.0)
-    return spread_out / np.where(mean > 0, mean * mean, np.nan), mean
+    variance, mean = pixel_variance(sums, n)
+    return variance / np.where(mean > 0, mean * mean, np.nan), mean
 
 
 def image_curves(
-    sums: np.ndarray, reference: np.ndarray, n: int, geometry: DiffractionGeometry, grid: PolarGrid
+    sums: np.ndarray, n: int, geometry: DiffractionGeometry, grid: PolarGrid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Annular means of the variance image and of its shot-noise part per unit gain.
 
     Parameters
     ----------
-    sums, reference, n
+    sums, n
         As in :func:`variance_image`.
     geometry : DiffractionGeometry
         Center, scale, ellipse and mask of the patterns.
@@ -309,10 +366,10 @@ def image_curves(
     --------
     >>> geometry = DiffractionGeometry((32, 32), (15.5, 15.5), 0.1, "1/nm")
     >>> frames = np.array([1, 3])[:, None, None] * np.ones((32, 32))
-    >>> image_curves(pixel_sums(frames, frames[0]), frames[0], 2, geometry, PolarGrid(1.0, 1.2, 1, 1))[0]
+    >>> image_curves(pixel_sums(frames), 2, geometry, PolarGrid(1.0, 1.2, 1, 1))[0]
     array([0.25])
     """
-    variance, mean, weights = _overlap_variance(sums, reference, n, geometry, grid)
+    variance, mean, weights = _overlap_variance(sums, n, geometry, grid)
     shot = np.divide(1 - 1 / n, mean, where=weights > 0, out=np.zeros_like(mean))
     total = ring_sums(weights, geometry, grid)
     total[total == 0] = np.nan
@@ -322,7 +379,6 @@ def image_curves(
 def image_influence(
     frames: np.ndarray,
     sums: np.ndarray,
-    reference: np.ndarray,
     n: int,
     geometry: DiffractionGeometry,
     grid: PolarGrid,
@@ -338,7 +394,7 @@ def image_influence(
     ----------
     frames : numpy.ndarray
         Shape (m, rows, cols): some of the n patterns.
-    sums, reference, n, geometry, grid
+    sums, n, geometry, grid
         As in :func:`image_curves`.
     gain : float or None
         Data units per electron, for the influence on the corrected V(k); None for the raw one.
@@ -352,11 +408,11 @@ def image_influence(
     --------
     >>> geometry = DiffractionGeometry((32, 32), (15.5, 15.5), 0.1, "1/nm")
     >>> frames = np.array([1, 3])[:, None, None] * np.ones((32, 32))
-    >>> scan = (pixel_sums(frames, frames[0]), frames[0], 2, geometry, PolarGrid(1.0, 1.2, 1, 1))
+    >>> scan = (pixel_sums(frames), 2, geometry, PolarGrid(1.0, 1.2, 1, 1))
     >>> image_influence(frames, *scan, None).ravel()
     array([0.5, 0. ])
     """
-    variance, mean, weights = _overlap_variance(sums, reference, n, geometry, grid)
+    variance, mean, weights = _overlap_variance(sums, n, geometry, grid)
     inside = weights > 0
     total = ring_sums(weights, geometry, grid)
     total[total == 0] = np.nan
@@ -373,11 +429,11 @@ def image_influence(
 
 
 def _overlap_variance(
-    sums: np.ndarray, reference: np.ndarray, n: int, geometry: DiffractionGeometry, grid: PolarGrid
+    sums: np.ndarray, n: int, geometry: DiffractionGeometry, grid: PolarGrid
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """V, mean and weight of every overlap of a pixel with a ring; weight 0 where the mean is not positive."""
     operator = polar_operator(geometry, grid)
-    variance, mean = (a.ravel()[operator.pixels][operator.columns] for a in variance_image(sums, reference, n))
+    variance, mean = (a.ravel()[operator.pixels][operator.columns] for a in variance_image(sums, n))
     # NaN in the data is kept: it must not pass for a pixel without electrons.
     return variance, mean, np.where(mean <= 0, 0.0, operator.weights)
 

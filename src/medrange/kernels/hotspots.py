@@ -12,6 +12,8 @@ import warnings
 import numpy as np
 from scipy import ndimage
 
+from medrange.kernels.paired import paired_sum
+
 _METHODS = "'isodata', 'otsu', 'quantile:0.95' or a number"
 
 
@@ -307,13 +309,15 @@ def _sampled_volume(area: float, thickness: float, acceptance_angle: float) -> f
     return acceptance_ratio(acceptance_angle) * area * thickness
 
 
-def normalized_sum(maps: np.ndarray) -> np.ndarray:
+def normalized_sum(maps: np.ndarray, *, totals: np.ndarray | None = None) -> np.ndarray:
     """Average maps after each was divided by its own mean ([Im2018]_, Fig. 3f).
 
     Parameters
     ----------
     maps : numpy.ndarray
         Shape (n, y, x). A dask array gives a dask array, with nothing computed.
+    totals : numpy.ndarray, optional
+        Shape (n,): sum of the finite values of each map, where it is known; needed for a dask array.
 
     Returns
     -------
@@ -329,7 +333,9 @@ def normalized_sum(maps: np.ndarray) -> np.ndarray:
     """
     finite = np.isfinite(maps)
     count = finite.sum(axis=(1, 2), keepdims=True)
-    total = np.where(finite, maps, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64)
+    if totals is None:
+        totals = paired_sum(np.where(finite, maps, 0).reshape(len(maps), -1).T)[0]
+    total = totals[:, None, None]
     used = total > 0
     if isinstance(used, np.ndarray) and not used.all():
         warnings.warn(
@@ -338,7 +344,8 @@ def normalized_sum(maps: np.ndarray) -> np.ndarray:
             stacklevel=2,
         )
     relative = np.where(used, maps * (count / np.where(used, total, 1)), 0)
-    result = relative.sum(axis=0) / np.where(used.any(), used.sum(), np.nan)
+    # One after the other: the order of a sum over an axis is that of the memory.
+    result = sum(relative[1:], start=relative[0]) / np.where(used.any(), used.sum(), np.nan)
     return result.astype(np.result_type(maps.dtype, np.float32))
 
 

@@ -213,6 +213,15 @@ def _load_words(context: Any, builder: ir.IRBuilder, source: tuple, places: list
             written.align = lanes_kind.dtype.bitwidth // 8
 
 
+def _ask(context: Any, builder: ir.IRBuilder, source: tuple, places: list[ir.Value]) -> None:
+    """Ask for the cache line of each place (bytes from the source's start), to be read once."""
+    base = builder.bitcast(source[1], ir.IntType(8).as_pointer())
+    kinds = [base.type, _INT32, _INT32, _INT32]
+    ask = builder.module.declare_intrinsic("llvm.prefetch", [base.type], ir.FunctionType(ir.VoidType(), kinds))
+    for place in places:
+        builder.call(ask, [builder.gep(base, [place]), *(ir.Constant(_INT32, number) for number in (0, 0, 1))])
+
+
 @intrinsic
 def prefetch_block(typingctx, frames, first, start):  # noqa: ANN001, ANN201
     """Ask for the memory of a block that :func:`fill_block` will read, once."""
@@ -222,14 +231,36 @@ def prefetch_block(typingctx, frames, first, start):  # noqa: ANN001, ANN201
         kind = signature.args[0]
         source = cgutils.create_struct_proxy(kind)(context, builder, value=args[0])
         frame_stride = cgutils.unpack_tuple(builder, source.strides, 2)[0]
-        base = builder.bitcast(source.data, ir.IntType(8).as_pointer())
-        kinds = [base.type, _INT32, _INT32, _INT32]
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [base.type], ir.FunctionType(ir.VoidType(), kinds))
         column = builder.mul(args[2], ir.Constant(_INT64, kind.dtype.bitwidth // 8))
+        places = []
         for lane in range(LANES):
             frame = builder.mul(builder.add(args[1], ir.Constant(_INT64, lane)), frame_stride)
-            place = builder.gep(base, [builder.add(frame, column)])
-            builder.call(ask, [place, *(ir.Constant(_INT32, number) for number in (0, 0, 1))])
+            places.append(builder.add(frame, column))
+        _ask(context, builder, (kind, source.data), places)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _gathered(context: Any, builder: ir.IRBuilder, kinds: tuple, args: tuple) -> tuple[tuple, list[ir.Value]]:
+    """Type and data of frames, and the place in bytes of ``origins[lane] + start`` for each lane."""
+    source = cgutils.create_struct_proxy(kinds[0])(context, builder, value=args[0])
+    origins = cgutils.create_struct_proxy(kinds[1])(context, builder, value=args[1]).data
+    item = ir.Constant(_INT64, kinds[0].dtype.bitwidth // 8)
+    places = []
+    for lane in range(LANES):
+        origin = builder.load(builder.gep(origins, [ir.Constant(_INT64, lane)]))
+        places.append(builder.mul(builder.add(origin, args[2]), item))
+    return (kinds[0], source.data), places
+
+
+@intrinsic
+def prefetch_lanes(typingctx, frames, origins, start):  # noqa: ANN001, ANN201
+    """Ask for the memory of a block that :func:`gather_lanes` will read, once; it may lie outside the frames."""
+    signature = types.void(frames, origins, start)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        _ask(context, builder, *_gathered(context, builder, signature.args, args))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -244,14 +275,25 @@ def gather_lanes(typingctx, frames, origins, start, lanes, row):  # noqa: ANN001
     signature = types.void(frames, origins, start, lanes, row)
 
     def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
-        source = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
-        origins = cgutils.create_struct_proxy(signature.args[1])(context, builder, value=args[1]).data
-        item = ir.Constant(_INT64, signature.args[0].dtype.bitwidth // 8)
-        places = []
-        for lane in range(LANES):
-            origin = builder.load(builder.gep(origins, [ir.Constant(_INT64, lane)]))
-            places.append(builder.mul(builder.add(origin, args[2]), item))
-        _load_turned(context, builder, (signature.args[0], source.data), places, (signature.args[3], *args[3:]))
+        source, places = _gathered(context, builder, signature.args, args)
+        _load_turned(context, builder, source, places, (signature.args[3], *args[3:]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def gather_block(typingctx, frames, origins, start, lanes, row):  # noqa: ANN001, ANN201
+    """As :func:`gather_lanes` for a block of :func:`block_width` pixels; small integers are turned together."""
+    signature = types.void(frames, origins, start, lanes, row)
+
+    def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
+        source, places = _gathered(context, builder, signature.args, args)
+        target = (signature.args[3], *args[3:])
+        if isinstance(source[0].dtype, types.Integer) and source[0].dtype.bitwidth < 32 and _LOW_FIRST:
+            _load_words(context, builder, source, places, target)
+        else:
+            _load_turned(context, builder, source, places, target)
         return context.get_dummy_value()
 
     return signature, codegen

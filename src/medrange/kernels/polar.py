@@ -22,8 +22,8 @@ _SLIVER = 1e-9
 #: a mean: it adds up to 6 % to P_n (36 bins, speckle of 10 degrees, a stop of 40). From a twentieth on, P_n is within
 #: 3 %, and every bin closed beyond that costs more correlation with the open ring than the bin's own noise does.
 LEAST_OPEN = 0.05
-# Shares and areas this close to the limits count as there: the same for float32.
-_NEAR = 1e-5
+#: Shares and areas this close to the limits count as there: the same for float32.
+NEAR = 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,7 +83,7 @@ def open_bins(area: np.ndarray, full: np.ndarray) -> np.ndarray:
     """
     if area.shape[-1] == 1:
         return area > 0
-    return (area > 0) & ((area >= (LEAST_OPEN - _NEAR) * full) | (full - area <= 1 + _NEAR))
+    return (area > 0) & ((area >= (LEAST_OPEN - NEAR) * full) | (full - area <= 1 + NEAR))
 
 
 @njit(cache=True)

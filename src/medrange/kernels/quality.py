@@ -119,6 +119,7 @@ def pattern_figures(frames: np.ndarray, geometry: DiffractionGeometry, *, radius
         beams = np.clip(beams - np.median(beams, axis=(1, 2), keepdims=True), 0, None)
         total = beams.sum(axis=(1, 2))
         lit = np.flatnonzero(total > 0)
-        out[start + lit, 3] = beams[lit].sum(axis=2) @ y / total[lit]
-        out[start + lit, 4] = beams[lit].sum(axis=1) @ x / total[lit]
+        # A matrix product that is left to a library rounds a row by how many others there are.
+        out[start + lit, 3] = np.einsum("ny,y->n", beams[lit].sum(axis=2), y) / total[lit]
+        out[start + lit, 4] = np.einsum("nx,x->n", beams[lit].sum(axis=1), x) / total[lit]
     return out

@@ -75,7 +75,10 @@ def batches(shifts: np.ndarray, rows: ShiftedRows, mask: np.ndarray | None) -> I
     is_inside = _lies_inside(offsets, rows)
     is_cut = ~is_inside if mask is None else ~is_inside | _meets_mask(offsets, rows, mask)
     label = ((cell[:, 0] * NODES + cell[:, 1]) * 2 + is_cut) * 2 + is_inside
-    order = np.argsort(label, kind="stable")
+    # Within a batch patterns with the same whole shift are together: what is closed to them is the same.
+    apart = offsets - offsets.min(axis=0, initial=0)
+    n_rows, n_cols = apart.max(axis=0, initial=0) + 1
+    order = np.argsort((label * n_rows + apart[:, 0]) * n_cols + apart[:, 1], kind="stable")
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
         numbers = order[start:stop]

@@ -51,7 +51,7 @@ def _tensors(polar: np.ndarray, estimators: np.ndarray, basis: np.ndarray) -> np
     weight = np.clip(amplitude, 0, None)
     shift = np.where(weight > 0, shift, 0)
     normal = np.einsum("nj,ja,jb->nab", weight, basis, basis)
-    right = shift @ basis
+    right = np.einsum("nj,ja->na", shift, basis)
     good = (weight > 0).sum(axis=1) >= basis.shape[0] // 2
     good[good] = np.linalg.cond(normal[good]) < 1e6
     series = np.full((len(polar), N_HARMONICS), np.nan)

@@ -92,11 +92,36 @@ def strip_rows(
     StripRows
     """
     starts, place = pixel_blocks(pixels, n_pixels, width)
+    return strip_parts(starts, place[columns], indptr, weights, width)
+
+
+def strip_parts(
+    starts: np.ndarray, place: np.ndarray, indptr: np.ndarray, weights: np.ndarray, width: int
+) -> StripRows:
+    """Cut compressed rows into strips.
+
+    Parameters
+    ----------
+    starts : numpy.ndarray
+        First pixel of each block, in the order of reading.
+    place : numpy.ndarray
+        Where the pixel of each product lies: block number * width + place in the block.
+    indptr : numpy.ndarray
+        Row r has the products ``indptr[r]`` to ``indptr[r + 1]``.
+    weights : numpy.ndarray
+        Shape (n,), or (n, m) for several weights of each product.
+    width : int
+        Pixels of a block.
+
+    Returns
+    -------
+    StripRows
+    """
     per = _STRIP // width
     n_strips = -(-starts.size // per)
     n_rows = indptr.size - 1
     # Parts: what a row has in a strip, in the order of its pixels.
-    strip, column = place[columns] // _STRIP, place[columns] % _STRIP
+    strip, column = place // _STRIP, place % _STRIP
     key = strip * n_rows + np.repeat(np.arange(n_rows), np.diff(indptr))
     order = np.argsort(key, kind="stable")
     part, first, length = np.unique(key[order], return_index=True, return_counts=True)
@@ -119,9 +144,10 @@ def strip_rows(
     within = np.arange(group.size) - np.repeat(np.cumsum(padded) - padded, padded)
     source = order[np.repeat(first, padded) + np.minimum(within, np.repeat(length, padded) - 1)]
     table = np.zeros((items[-1], _SIDE), dtype=np.uint32)
-    factors = np.zeros((items[-1], _SIDE), dtype=weights.dtype)
+    factors = np.zeros((items[-1], _SIDE, *weights.shape[1:]), dtype=weights.dtype)
     table[items[group] + within, side] = column[source]
-    factors[items[group] + within, side] = np.where(within < np.repeat(length, padded), weights[source], 0)
+    counts = within < np.repeat(length, padded)
+    factors[items[group[counts]] + within[counts], side[counts]] = weights[source[counts]]
     # Unsigned numbers spare the kernels a test for negative ones.
     return StripRows(
         starts=starts,
@@ -130,7 +156,7 @@ def strip_rows(
         targets=targets.astype(np.uint32),
         items=(items * _SIDE).astype(np.uint64),
         columns=table.ravel(),
-        weights=factors.ravel(),
+        weights=factors.reshape(-1, *weights.shape[1:]),
     )
 
 

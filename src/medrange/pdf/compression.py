@@ -23,8 +23,8 @@ BlockSource = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 # Axes kept at most, and the share of the energy that may be lost before that number is reached.
 _MAX_AXES = 48
 _LOST_ENERGY = 1e-12
-# Rows of a block of an array: some ten megabytes.
-_ROWS = 4096
+#: Rows of a block of an array: some ten megabytes.
+BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ def array_blocks(pdfs: np.ndarray) -> BlockSource:
     """Blocks of an array (n, r), which may be a memory map."""
 
     def blocks() -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(pdfs), _ROWS):
-            part = pdfs[start : start + _ROWS]
+        for start in range(0, len(pdfs), BLOCK_ROWS):
+            part = pdfs[start : start + BLOCK_ROWS]
             yield np.arange(start, start + len(part)), part
 
     return blocks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from medrange.pdf.products import row_products
 from medrange.pdf.structure_factor import Basis
 
 _BLOCK = 2048
@@ -82,7 +83,7 @@ def reduced_pdf_variance(intensity: np.ndarray, variance: np.ndarray, basis: Bas
     shape = np.shape(intensity)
     flat = np.asarray(intensity, dtype=float).reshape(-1, basis.k.size)
     spread = np.broadcast_to(variance, shape).reshape(flat.shape)
-    good = np.isfinite(flat).all(axis=1) & (flat @ basis.norm > 0)
+    good = np.isfinite(flat).all(axis=1) & (row_products(flat, basis.norm) > 0)
     if basis.is_logarithmic:
         good &= (flat > 0).all(axis=1)
     rule = _logarithmic if basis.is_logarithmic else _linear
@@ -101,11 +102,11 @@ def _linear(intensity: np.ndarray, variance: np.ndarray, basis: Basis, matrix: n
     projected = matrix - orthonormal @ (orthonormal.T @ matrix)
     scaled = (basis.k / basis.denominator)[:, None] * projected
     direct = scaled - np.outer(basis.constant, scaled.sum(axis=0))
-    norm = (intensity @ basis.norm)[:, None]
-    common = (intensity - (intensity @ basis.constant)[:, None]) @ scaled / norm
-    total = variance @ direct**2
-    total -= 2 * common * (variance @ (direct * basis.norm[:, None]))
-    total += common**2 * (variance @ basis.norm**2)[:, None]
+    norm = row_products(intensity, basis.norm)[:, None]
+    common = row_products(intensity - row_products(intensity, basis.constant)[:, None], scaled) / norm
+    total = row_products(variance, direct**2)
+    total -= 2 * common * row_products(variance, direct * basis.norm[:, None])
+    total += common**2 * row_products(variance, basis.norm**2)[:, None]
     return total / norm**2
 
 
@@ -113,14 +114,14 @@ def _logarithmic(intensity: np.ndarray, variance: np.ndarray, basis: Basis, matr
     """With J(k, r) = u(k, r) - sum_m q_m(k) sum_k' q_m(k') u(k', r), u the transform times the ratio itself."""
     q = basis.orthonormal
     logarithm = np.log(intensity / basis.mean_square)
-    ratio = np.exp(logarithm - (logarithm @ q) @ q.T)
+    ratio = np.exp(logarithm - row_products(row_products(logarithm, q), q.T))
     relative = variance / intensity**2
     scaled = (basis.k * basis.mean_square / basis.denominator)[:, None] * matrix
-    total = (relative * ratio**2) @ scaled**2
+    total = row_products(relative * ratio**2, scaled**2)
     weighted = relative * ratio
-    projections = [ratio @ (q[:, [m]] * scaled) for m in range(q.shape[1])]
+    projections = [row_products(ratio, q[:, [m]] * scaled) for m in range(q.shape[1])]
     for m, own in enumerate(projections):
-        total -= 2 * (weighted @ (q[:, [m]] * scaled)) * own
+        total -= 2 * row_products(weighted, q[:, [m]] * scaled) * own
         for n, other in enumerate(projections):
-            total += (relative @ (q[:, m] * q[:, n]))[:, None] * own * other
+            total += row_products(relative, q[:, m] * q[:, n])[:, None] * own * other
     return total

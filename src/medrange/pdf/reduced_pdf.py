@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from medrange.pdf.products import row_products
+
 # Curves per product of matrices: a few megabytes.
 _BLOCK = 4096
 _WINDOWS = (None, "lorch", "exponential")
@@ -200,5 +202,5 @@ def reduced_pdf(
     result = np.empty((len(flat), len(r)), dtype)
     for start in range(0, len(flat), _BLOCK):
         block = slice(start, start + _BLOCK)
-        np.matmul(flat[block] - dtype.type(1), matrix, out=result[block])
+        result[block] = row_products(flat[block] - dtype.type(1), matrix)
     return result.reshape(*values.shape[:-1], len(r))

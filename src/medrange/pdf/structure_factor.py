@@ -5,6 +5,7 @@ Everything but the division by N (or the logarithm) is linear in I(k), so it is 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from medrange.pdf.composition import mean_factors
+from medrange.pdf.products import row_products
 
 # Profiles reduced at once: they stay in the processor's cache.
 _BLOCK = 256
@@ -238,7 +240,7 @@ class StructureFactors:
     @property
     def polynomial(self) -> np.ndarray:
         """The fitted polynomial over k, shape (..., n_k)."""
-        return self.coefficients @ (self.k[:, None] ** self.basis.reduction.powers).T
+        return _products(self.coefficients, (self.k[:, None] ** self.basis.reduction.powers).T)
 
     @property
     def background(self) -> np.ndarray:
@@ -249,6 +251,12 @@ class StructureFactors:
             return smooth * np.exp(self.polynomial)
         plural = self.normalization[..., None] * basis.denominator * self.polynomial / basis.k
         return smooth + plural + self.offset[..., None]
+
+
+def _products(curves: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """:func:`row_products` of curves (..., n)."""
+    shape = curves.shape[:-1]
+    return row_products(curves.reshape(math.prod(shape), curves.shape[-1]), matrix).reshape(*shape, matrix.shape[1])
 
 
 def structure_factors(
@@ -339,19 +347,19 @@ def reduce_profiles(intensity: np.ndarray, basis: Basis) -> tuple[np.ndarray, np
     """S(k) of profiles (n, n_k) on the basis's own k axis, and N, C and coefficients (n, 2 + n_powers)."""
     values = intensity.astype(np.float64)
     # The sum of a profile is finite where the profile is.
-    good = np.isfinite(values @ np.ones(basis.k.size))
+    good = np.isfinite(values.sum(axis=1))
     if basis.is_logarithmic:
         good &= values.min(axis=1) > 0
     if not good.all():
         values[~good] = basis.mean_square
-    norm, constant = values @ basis.norm, values @ basis.constant
+    norm, constant = row_products(values, np.stack([basis.norm, basis.constant], axis=1)).T
     good &= norm > 0
     norm[~good] = 1.0
     if basis.is_logarithmic:
         values /= norm[:, None] * basis.mean_square
         logarithm = np.log(values, out=values)
-        fitted = logarithm @ basis.orthonormal
-        logarithm -= fitted @ basis.orthonormal.T
+        fitted = row_products(logarithm, basis.orthonormal)
+        logarithm -= row_products(fitted, basis.orthonormal.T)
         values = np.expm1(logarithm, out=logarithm)
         values *= basis.mean_square / basis.denominator
     else:
@@ -360,10 +368,10 @@ def reduce_profiles(intensity: np.ndarray, basis: Basis) -> tuple[np.ndarray, np
         values *= (1 / norm)[:, None]
         values -= basis.mean_square
         values *= 1 / basis.denominator
-        fitted = values @ (basis.k[:, None] * basis.orthonormal)
-        values -= fitted @ (basis.orthonormal / basis.k[:, None]).T
+        fitted = row_products(values, basis.k[:, None] * basis.orthonormal)
+        values -= row_products(fitted, (basis.orthonormal / basis.k[:, None]).T)
     values += 1
-    parameters = np.concatenate([norm[:, None], constant[:, None], fitted @ basis.to_powers], axis=1)
+    parameters = np.concatenate([norm[:, None], constant[:, None], row_products(fitted, basis.to_powers)], axis=1)
     if not good.all():
         values[~good], parameters[~good] = np.nan, np.nan
     return values, parameters

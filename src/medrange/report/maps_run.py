@@ -26,7 +26,7 @@ from medrange.report.page import Section
 from medrange.report.running import Tell, gathered_warnings
 from medrange.report.scan_setup import open_scan
 from medrange.signals.calibration import signal_axes
-from medrange.signals.mro_result import compute_together
+from medrange.signals.mro_result import compute_with
 from medrange.signals.quality import quality_figures, report_of
 from medrange.signals.tables import write_table
 from medrange.units import unit_factor
@@ -195,7 +195,7 @@ def analyze_scan(
         sample, (k, width) = quality_sample(signal), (ring["k"], ring["width"])
         # The rows that tell the quality are taken as they come by in the pass over the scan.
         figures = quality_figures(sample, k, width, gain=counting_gain(signal))
-        figures = compute_together(result, figures, show_progressbar=show_progressbar)
+        figures = compute_with(result, figures, show_progressbar=show_progressbar)
     quality = report_of(figures, sample, k, width)
     tell("measuring hotspots and their correlation")
     hotspots = result.power.hotspots(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from medrange.pdf.composition import mean_factors
 from medrange.pdf.structure_factor import highest_degree
 from medrange.report.running import Tell, gathered_warnings
 from medrange.report.scan_setup import OpenedScan, open_scan
+from medrange.signals.computing import compute_together
 from medrange.signals.counting import recorded_gain
 from medrange.units import electron_wavelength, unit_factor
 
@@ -35,7 +37,7 @@ _RING_PROMINENCE = 0.03
 #: Pixels by which the edge of the direct beam is blurred.
 _BEAM_EDGE = 3
 # PDFs of more bytes are made chunk by chunk each time they are needed, and never held all at once.
-_IN_MEMORY_BYTES = 256 * 2**20
+_IN_MEMORY_BYTES = 512 * 2**20
 _CHUNK_BYTES = 32 * 2**20
 # Degree of the background polynomial of Kang 2024, and the shortest distance of metals, angstrom.
 _DEGREE = 4
@@ -115,7 +117,7 @@ class PdfAnalysis:
     mean_pdf : ReducedPDF
         G(r) of the mean profile; with its counting error where the gain is known.
     pdf : ReducedPDF
-        G(r) at every position, (y, x | r); lazy where it would fill more than 256 MiB.
+        G(r) at every position, (y, x | r); lazy where it would fill more than 512 MiB.
     spread : numpy.ndarray
         Standard deviation of G(r) over the scan, (r,), 1/angstrom^2.
     normalization : Signal2D
@@ -161,7 +163,7 @@ class PdfAnalysis:
         """Whether there are two types, of which is known what fits as well."""
         return sum(not label.startswith("residual") for label in self.components.labels) == _TYPES
 
-    @property
+    @cached_property
     def lengths(self) -> pd.DataFrame:
         """Correlation length of every map and that of the probe alone, nm."""
         return self.components.correlation_length()
@@ -252,7 +254,9 @@ def analyze_profiles(
         warnings.filterwarnings("ignore", message="a polynomial of degree")
         factor = _structure_factor(_in_chunks(profile, options.r_max), options)
     pdf = factor.reduced_pdf(r_max=options.r_max, window=options.window)
-    peak = pdf.first_peak()
+    peak, normalization = pdf.first_peak(), factor.normalization()
+    maps = (normalization, peak.position, peak.height, peak.fwhm)
+    spread = np.asarray(compute_together(maps, np.nanstd(pdf.data, axis=(0, 1)), show_progressbar=False))
     tell("structural components")
     components = _components(pdf, options)
     tell("holding them against a single phase")
@@ -262,9 +266,9 @@ def analyze_profiles(
         mean_factor=mean_factor,
         mean_pdf=mean_pdf,
         pdf=pdf,
-        spread=np.asarray(np.nanstd(pdf.data, axis=(0, 1))),
-        normalization=_computed(factor.normalization()),
-        first_peak=replace(peak, **{name: _computed(getattr(peak, name)) for name in ("position", "height", "fwhm")}),
+        spread=spread,
+        normalization=normalization,
+        first_peak=peak,
         components=components,
         null=_null(components, options.seed),
         residuals=components.residuals(_NUMBERS, seed=options.seed),
@@ -391,12 +395,6 @@ def _in_chunks(profile: RadialProfile, r_max: float) -> RadialProfile:
     lazy = profile.as_lazy()
     lazy.data = lazy.data.rechunk((max(1, _CHUNK_BYTES // row_bytes), columns, n_k))
     return lazy
-
-
-def _computed(signal: Any) -> Any:
-    if signal._lazy:
-        signal.compute(show_progressbar=False)
-    return signal
 
 
 def _components(pdf: ReducedPDF, options: PdfOptions) -> StructuralComponents:

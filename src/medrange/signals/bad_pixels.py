@@ -9,7 +9,8 @@ import numpy as np
 from medrange.geometry import DiffractionGeometry
 from medrange.kernels.bad_pixels import bad_pixels
 from medrange.kernels.center import friedel_center
-from medrange.kernels.fluctuation import pixel_sums
+from medrange.kernels.fluctuation import pixel_sums, pixel_variance
+from medrange.kernels.paired import add_pair, normalized
 from medrange.signals import calibration
 from medrange.signals.centering import sampled_patterns
 
@@ -23,13 +24,11 @@ def find_bad_pixels(signal: BaseSignal, *, threshold: float, max_patterns: int) 
     See :func:`medrange.kernels.bad_pixels.bad_pixels`. Radii are taken from the signal's center and ellipse, or,
     where no center is set, from the center of symmetry of the mean pattern.
     """
-    reference, sums, count = None, 0.0, 0
+    sums, count = np.zeros((2, 2, *signal.data.shape[-2:])), 0
     for part in sampled_patterns(signal, max_patterns=max_patterns):
-        reference = part[0].astype(np.float64) if reference is None else reference
-        sums = sums + pixel_sums(part, reference)
+        add_pair(sums, pixel_sums(part))
         count += len(part)
-    shifted = sums[0] / count
-    mean, variance = reference + shifted, np.maximum(sums[1] / count - shifted**2, 0)
+    variance, mean = pixel_variance(normalized(sums), count)
     mask = calibration.window_mask(signal)
     center = calibration.pixel_center(signal) or friedel_center(mean, mask)
     in_pixels = DiffractionGeometry(mean.shape, center, 1.0, "px", calibration.stored_ellipse(signal))

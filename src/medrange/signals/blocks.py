@@ -13,6 +13,7 @@ import numpy as np
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.angular import angular_correlation
 from medrange.kernels.noise import noise_factors, remove_shot_noise
+from medrange.kernels.paired import add_pair, paired_sum
 from medrange.kernels.rings import FIRST_POWER, RADIAL_MEAN, polar_means, ring_statistics
 from medrange.kernels.shifted_noise import shifted_noise_factors
 from medrange.kernels.virtual import circular_aperture, shifted_aperture_means, weighted_mean
@@ -97,16 +98,18 @@ def medium_range_order(
     n_max: int,
     gain: float | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Band statistics, radial profile, and the sums over positions of P_n(k) and of what was summed.
+    """Of the band: statistics, and the sums over positions of P_n and of what was summed; the same of all rings.
 
-    Shapes (n, 3 + n_phi // 2), (n, n_k), (n_k, n_max), (n_k, n_max); the last three only with ``rings``.
+    Shapes (n, 3 + n_phi // 2), (2, n_phi // 2) with remainders, (n_phi // 2,); of the rings radial profile (n, n_k),
+    (2, n_k, n_max), (n_k, n_max). The last three only with ``rings``.
     """
     in_band = partial(ring_maps, geometry=geometry, grid=band, gain=gain)
     if rings is None:
-        return (in_band(frames, shifts)[0][:, 0],)
+        statistics = in_band(frames, shifts)[0][:, 0]
+        return (statistics, *_finite_sums(statistics[:, FIRST_POWER:]))
     of_rings = partial(ring_maps, geometry=geometry, grid=rings, gain=gain, n_max=n_max)
     bands, profiles = [], []
-    spectrum = np.zeros((rings.n_k, n_max))
+    spectrum = np.zeros((2, rings.n_k, n_max))
     counted = np.zeros((rings.n_k, n_max))
     # Patterns whose centers move are sorted by their sub-pixel center, which wants many.
     size = _CACHED_FRAMES if shifts is None else _SHIFTED_FRAMES
@@ -116,12 +119,19 @@ def medium_range_order(
         (statistics,) = of_rings(*part)
         bands.append(in_band(*part)[0][:, 0])
         profiles.append(statistics[..., RADIAL_MEAN])
-        power = statistics[..., FIRST_POWER:]
-        total, count = power.sum(axis=0, dtype=np.float64), len(power)
-        # A sum is finite only if all that was added is.
-        if not np.isfinite(total).all():
-            measured = np.isfinite(power)
-            total, count = np.where(measured, power, 0).sum(axis=0, dtype=np.float64), measured.sum(axis=0)
-        spectrum += total
+        total, count = _finite_sums(statistics[..., FIRST_POWER:])
+        add_pair(spectrum, total)
         counted += count
-    return np.concatenate(bands), np.concatenate(profiles), spectrum, counted
+    in_bands = np.concatenate(bands)
+    sums = _finite_sums(in_bands[:, FIRST_POWER:])
+    return (in_bands, *sums, np.concatenate(profiles), spectrum, counted)
+
+
+def _finite_sums(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum over the first axis of what is finite, with its remainder, and how many were."""
+    pair = paired_sum(values)
+    # A sum is finite only if all that was added is.
+    if np.isfinite(pair[0]).all():
+        return pair, np.full(values.shape[1:], float(len(values)))
+    measured = np.isfinite(values)
+    return paired_sum(np.where(measured, values, 0)), measured.sum(axis=0, dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hyperspy.signals import Signal2D
@@ -10,6 +10,7 @@ from hyperspy.signals import Signal2D
 from medrange.geometry import Descan, DiffractionGeometry
 from medrange.signals import calibration
 from medrange.signals.bad_pixels import find_bad_pixels
+from medrange.signals.browsing import with_navigator
 from medrange.signals.centering import find_center, find_ellipse, find_k_step
 from medrange.signals.descan import scan_shifts, write_descan, write_rotation
 from medrange.signals.descan_fit import fit_descan
@@ -61,6 +62,11 @@ class CalibratedPatterns(Signal2D):
         calibration.write_beam(self, beam_energy, convergence_angle)
         if scan_rotation_deg is not None:
             write_rotation(self, np.deg2rad(scan_rotation_deg))
+
+    def save(self, *arguments: Any, **options: Any) -> Any:
+        """As of :class:`hyperspy.signals.Signal2D`; the file also gets a navigator, for when it is opened lazily."""
+        with with_navigator(self):
+            return super().save(*arguments, **options)
 
     @property
     def geometry(self) -> DiffractionGeometry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ import numpy as np
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.center import direct_beam_center, friedel_center, ring_center
 from medrange.kernels.ellipse import ring_ellipse
+from medrange.kernels.paired import add_pair, merged, paired_sum
 from medrange.kernels.ring_shape import ring_radius
 from medrange.kernels.rings import polar_means
 from medrange.signals import calibration
 from medrange.signals.descan import scan_shifts
+from medrange.signals.mapping import Output, map_frames
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
@@ -62,31 +64,23 @@ def _sampled(data: np.ndarray | da.Array, max_patterns: int) -> Iterator[tuple[n
 
 
 def _summed(
-    signal: BaseSignal, function: Callable[..., tuple], *, max_patterns: int, along: np.ndarray | None = None
-) -> list[np.ndarray]:
-    """Add up what ``function`` makes of the parts of :func:`_sampled`, and of their values (n, ...) ``along`` the scan.
-
-    The chunks of lazy data are worked on side by side, on a cluster by its workers, and added up in order.
-    """
-    parts = [
-        (part, *(() if along is None else (along[numbers],))) for numbers, part in _sampled(signal.data, max_patterns)
-    ]
-    if isinstance(signal.data, da.Array):
-        sums = dask.compute(*(dask.delayed(function)(*arguments) for arguments in parts))
-    else:
-        sums = [function(*arguments) for arguments in parts]
-    return [sum(values[1:], start=values[0]) for values in zip(*sums, strict=True)]
-
-
-def _pattern_sum(patterns: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sum of patterns (..., rows, cols) in float64, and how many there are."""
-    frames = patterns.reshape(-1, *patterns.shape[-2:])
-    return frames.sum(axis=0, dtype=np.float64), len(frames)
+    signal: BaseSignal, is_open: np.ndarray, *, max_patterns: int, shifts: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`aligned_sums` of the sampled patterns; chunks of lazy data side by side, on a cluster by its workers."""
+    function = partial(aligned_sums, is_open=is_open)
+    outputs = [Output(is_open.shape, np.float64, is_sum=True, keeps_rest=rest) for rest in (True, False)]
+    sums = []
+    for numbers, part in _sampled(signal.data, max_patterns):
+        own = None if shifts is None else shifts.reshape(-1, 2)[numbers].reshape(*part.shape[:-2], 2)
+        sums.append(map_frames(part, function, outputs, shifts=own))
+    (sums,) = dask.compute(sums)
+    totals, counts = zip(*sums, strict=True)
+    return merged(totals)[0], sum(counts)
 
 
 def mean_pattern(signal: BaseSignal, *, max_patterns: int) -> np.ndarray:
     """Mean of :func:`sampled_patterns` as the detector saw them, (rows, cols) in float64."""
-    total, count = _summed(signal, _pattern_sum, max_patterns=max_patterns)
+    total, count = _summed(signal, np.ones(signal.data.shape[-2:], bool), max_patterns=max_patterns)
     return total / count
 
 
@@ -98,8 +92,7 @@ def aligned_mean(signal: BaseSignal, *, max_patterns: int) -> tuple[np.ndarray, 
     geometry, shifts = signal.geometry, scan_shifts(signal)
     if shifts is None:
         return mean_pattern(signal, max_patterns=max_patterns), geometry
-    function = partial(aligned_sums, is_open=open_pixels(geometry))
-    total, count = _summed(signal, function, max_patterns=max_patterns, along=shifts.reshape(-1, 2))
+    total, count = _summed(signal, open_pixels(geometry), max_patterns=max_patterns, shifts=shifts)
     return mean_of_sums(total, count), replace(geometry, mask=count == 0)
 
 
@@ -111,18 +104,21 @@ def open_pixels(geometry: DiffractionGeometry) -> np.ndarray:
 def aligned_sums(
     patterns: np.ndarray, shifts: np.ndarray | None = None, *, is_open: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of patterns shifted back by whole pixels, of their shifts (n, 2), and how many of them saw each pixel."""
+    """Sum of patterns shifted back by whole pixels, of their shifts (n, 2), and how many of them saw each pixel.
+
+    The sum is the pair (2, rows, cols) of :func:`medrange.kernels.paired.paired_sum`, the same however a scan is cut.
+    """
     frames = patterns.reshape(-1, *is_open.shape)
     whole = np.zeros((len(frames), 2), int) if shifts is None else np.rint(shifts).astype(int)
-    total, count = np.zeros(is_open.shape), np.zeros(is_open.shape)
+    total, count = np.zeros((2, *is_open.shape)), np.zeros(is_open.shape)
     for shift in np.unique(whole, axis=0):
         is_own = (whole == shift).all(axis=1)
         own = frames if is_own.all() else frames[is_own]
-        summed = np.where(is_open, own.sum(axis=0, dtype=np.float64), 0)
+        summed = np.where(is_open, paired_sum(own), 0)
         # The pixel at p + shift of the detector is the pixel p of the mean.
         pairs = [_overlap(size, int(by)) for size, by in zip(is_open.shape, shift, strict=True)]
         here, there = zip(*pairs, strict=True)
-        total[here] += summed[there]
+        add_pair(total[:, *here], summed[:, *there])
         count[here] += len(own) * is_open[there]
     return total, count
 

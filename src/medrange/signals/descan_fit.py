@@ -18,7 +18,7 @@ from medrange.kernels.descan import beam_centers, fit_polynomial
 from medrange.signals import calibration
 from medrange.signals.centering import mean_pattern
 from medrange.signals.descan import scan_extent, write_descan
-from medrange.signals.mapping import Output, map_frames
+from medrange.signals.mapping import Output, map_frames, sum_over_scan
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
@@ -124,8 +124,9 @@ def _of_rings(signal: BaseSignal, k: float | None, width: float | None) -> tuple
     scale, units = calibration.k_scale(signal)
     mask, ellipse = calibration.window_mask(signal), calibration.stored_ellipse(signal)
     tiles = list(_tiles(signal.data.shape[:2]))
-    means = [signal.data[tile].mean(axis=(0, 1), dtype=np.float64) for tile in tiles]
-    means = dask.compute(*means)
+    parts = [signal.data[tile] for tile in tiles]
+    sums = dask.compute(*(sum_over_scan(part) for part in parts))
+    means = [total / np.prod(part.shape[:2]) for total, part in zip(sums, parts, strict=True)]
     guess = calibration.pixel_center(signal) or friedel_center(np.mean(means, axis=0), mask)
     geometry = DiffractionGeometry(means[0].shape, guess, scale, units, ellipse, mask)
     # Once with all, so that a ring that cannot be used at all is said to be so.

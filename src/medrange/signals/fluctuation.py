@@ -17,6 +17,7 @@ from dask.diagnostics import ProgressBar
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels import fluctuation as kernels
+from medrange.kernels.paired import merged, paired_sum
 from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import FrameFunction, Output, map_frames, shows_progress
 from medrange.signals.tables import with_units, write_table
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
 
 _LABEL = "fluctuation variance"
+# Positions whose terms are added up at a time.
+_POSITIONS = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,7 +136,6 @@ def fluctuation_variance(
         data = data[None]
     kept = _kept_positions(scan_mask, data.shape[:-2])
     _check(method, gain, n_bootstrap, int(kept.sum()))
-    first = np.asarray(data[np.unravel_index(np.flatnonzero(kept)[0], kept.shape)])
     shifts = scan_shifts(signal)
     if shifts is not None and method == "variance_image":
         msg = (
@@ -141,7 +143,7 @@ def fluctuation_variance(
             "(descan): a pixel does not stay at its k. Use 'annular_mean', 'ring_mean' or 'ring_ensemble'."
         )
         raise ValueError(msg)
-    scan = _Scan(data, kept, first, geometry, grid, shifts)
+    scan = _Scan(data, kept, geometry, grid, shifts)
     measure = _of_image if method == "variance_image" else _of_rings
     raw, shot, resampled = measure(scan, method, gain, n_bootstrap, seed)
     missing = np.full(grid.n_k, np.nan)
@@ -161,19 +163,19 @@ def fluctuation_variance(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """Patterns, which of them count, the first of these, the rings, and how far the center moves."""
+    """Patterns, which of them count, the rings, and how far the center moves."""
 
     data: np.ndarray | da.Array
     kept: np.ndarray
-    first: np.ndarray
     geometry: DiffractionGeometry
     grid: PolarGrid
     shifts: np.ndarray | None = None
 
     def total(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
-        """Sum over the kept positions of what ``function`` sums over a block; not for moving centers."""
+        """Sum over the kept positions, and its remainder, of what ``function`` sums over a block; center at rest."""
         data = self.data if self.kept.all() else _without(self.data, self.kept)
-        return _in_memory(map_frames(data, function, [Output(shape, np.float64, is_sum=True)], label=_LABEL)[0])
+        output = Output(shape, np.float64, is_sum=True, keeps_rest=True)
+        return _in_memory(map_frames(data, function, [output], label=_LABEL)[0])
 
     def each(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
         """What ``function`` gives for each kept position, (n, ...)."""
@@ -186,57 +188,45 @@ _Curves = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def _of_rings(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, seed: int) -> _Curves:
-    """V(k), its noise per unit gain, and V(k) of the resampled scans, for the methods made of ring moments."""
+    """V(k), its noise per unit gain, and V(k) of the resampled scans, for the methods made of ring moments.
+
+    The moments of all positions, 24 bytes per ring, are kept: few percent of the patterns, and their sums are then
+    the same however the patterns were cut.
+    """
     n, n_k = int(scan.kept.sum()), scan.grid.n_k
-    reference = kernels.ring_moments(scan.first[None], scan.geometry, scan.grid)[0, :, kernels.MEAN]
-    function = partial(_terms, geometry=scan.geometry, grid=scan.grid, reference=reference, method=method)
-    shape = (n_k, 3 if method == "ring_mean" else 4)
-    # The shifts of the kept patterns alone are not at hand block by block: then every position is kept.
-    if not n_bootstrap and scan.shifts is None:
-        terms = scan.total(partial(_summed, function=function), shape) / n
-        return *kernels.ring_curves(terms, reference, n, method), None
-    each = scan.each(function, shape)
-    raw, shot = kernels.ring_curves(each.mean(axis=0), reference, n, method)
+    function = partial(_moments, geometry=scan.geometry, grid=scan.grid)
+    moments = scan.each(function, (n_k, 3))
+    reference = moments[0, :, kernels.MEAN].copy()
+    parts = (moments[start : start + _POSITIONS] for start in range(0, n, _POSITIONS))
+    sums = [paired_sum(kernels.position_terms(part, reference, method)) for part in parts]
+    raw, shot = kernels.ring_curves(merged(sums)[0] / n, reference, n, method)
     if not n_bootstrap:
         return raw, shot, None
-    means = kernels.resampled_means(each, n_bootstrap, seed)
+    means = kernels.resampled_means(kernels.position_terms(moments, reference, method), n_bootstrap, seed)
     others, noises = kernels.ring_curves(means, reference, n, method)
     return raw, shot, others if gain is None else others - gain * noises
 
 
 def _of_image(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, seed: int) -> _Curves:
     """As :func:`_of_rings`, for the annular mean of the variance image; resampling reads the data again."""
-    n, reference = int(scan.kept.sum()), scan.first.astype(np.float64)
-    sums = scan.total(partial(_pixel_sums, reference=reference), (2, *reference.shape))
-    raw, shot = kernels.image_curves(sums, reference, n, scan.geometry, scan.grid)
+    n = int(scan.kept.sum())
+    sums = scan.total(_pixel_sums, (2, *scan.geometry.shape))
+    raw, shot = kernels.image_curves(sums, n, scan.geometry, scan.grid)
     if not n_bootstrap:
         return raw, shot, None
-    function = partial(
-        _influence, sums=sums, reference=reference, n=n, geometry=scan.geometry, grid=scan.grid, gain=gain
-    )
+    function = partial(_influence, sums=sums, n=n, geometry=scan.geometry, grid=scan.grid, gain=gain)
     influence = scan.each(function, (scan.grid.n_k,))
     return raw, shot, kernels.resampled_means(influence, n_bootstrap, seed)
 
 
-def _terms(
-    frames: np.ndarray,
-    shifts: np.ndarray | None = None,
-    *,
-    geometry: DiffractionGeometry,
-    grid: PolarGrid,
-    reference: np.ndarray,
-    method: str,
+def _moments(
+    frames: np.ndarray, shifts: np.ndarray | None = None, *, geometry: DiffractionGeometry, grid: PolarGrid
 ) -> tuple[np.ndarray]:
-    moments = kernels.ring_moments(frames, geometry, grid, shifts=shifts)
-    return (kernels.position_terms(moments, reference, method),)
+    return (kernels.ring_moments(frames, geometry, grid, shifts=shifts),)
 
 
-def _summed(frames: np.ndarray, function: FrameFunction) -> tuple[np.ndarray]:
-    return (function(frames)[0].sum(axis=0),)
-
-
-def _pixel_sums(frames: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray]:
-    return (kernels.pixel_sums(frames, reference),)
+def _pixel_sums(frames: np.ndarray) -> tuple[np.ndarray]:
+    return (kernels.pixel_sums(frames),)
 
 
 def _influence(frames: np.ndarray, **scan: Any) -> tuple[np.ndarray]:

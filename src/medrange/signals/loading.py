@@ -7,10 +7,10 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from hyperspy.signals import Signal2D
 
 from medrange import io
 from medrange.io.emd import BUNDLE, CUBE
+from medrange.signals.browsing import navigator_image
 from medrange.signals.cube_calibration import take_calibration
 from medrange.signals.nanodiffraction import LazyNanodiffraction, Nanodiffraction
 
@@ -28,9 +28,10 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     path : str or pathlib.Path
         The file; of a pair (.xml/.raw, .mib/.hdr) either one.
     lazy : bool
-        Read patterns only when they are needed, in blocks of the scan. A lazy signal of a raw file comes
-        with a navigator made from a strip of each pattern, of a scan of more than 16384 positions from every
-        second, third, ... in both directions.
+        Read patterns only when they are needed, in blocks of the scan. A lazy signal comes with a navigator made
+        from a strip of each pattern: as it was stored by ``save`` or ``medrange convert``, else of a raw file of
+        more than 16384 positions from every second, third, ..., and of an HDF5 file of more than 256 MB in chunks
+        from every second, third, ... chunk in both directions.
     **reading
         ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``: see
         :func:`medrange.io.read`.
@@ -69,7 +70,7 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     # The file that was opened: Medrange.Source names that of the detector, also of a converted scan.
     signal.tmp_parameters.add_dictionary({"path": str(path), "patterns": signal.axes_manager.navigation_size})
     if "navigator" in record:
-        signal.navigator = _navigator(signal, record["navigator"])
+        signal.navigator = navigator_image(signal, record["navigator"])
     return signal
 
 
@@ -132,12 +133,3 @@ def from_array(
         scan_step=scan_step, scan_units=scan_units, k_step=k_step, k_units=k_units, beam_energy=beam_energy
     )
     return signal
-
-
-def _navigator(signal: Nanodiffraction, image: np.ndarray) -> Signal2D:
-    """Image over the scan that ``plot()`` shows instead of reading every pattern."""
-    navigator = Signal2D(image)
-    navigator.metadata.General.title = "sum of a strip of the patterns"
-    for own, axis in zip(navigator.axes_manager.signal_axes, signal.axes_manager.navigation_axes, strict=True):
-        own.name, own.scale, own.offset, own.units = axis.name, axis.scale, axis.offset, axis.units
-    return navigator

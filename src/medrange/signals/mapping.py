@@ -1,7 +1,8 @@
 """Run a function of frames over a scan: eagerly in threads, or lazily chunk by chunk, with the same result.
 
 The function takes patterns (n, rows, cols) and returns a tuple of arrays. Outputs come in two kinds: one
-value per scan position, shape (n, ...), and sums over positions, which are added up over the blocks.
+value per scan position, shape (n, ...), and sums over positions, which are added up over the blocks: in pairs of
+doubles, so that the blocks, and their order, leave no trace.
 """
 
 from __future__ import annotations
@@ -19,21 +20,30 @@ import numpy as np
 from hyperspy.defaults_parser import preferences
 from tqdm import tqdm
 
+from medrange.kernels.paired import add_pair, merged, normalized, paired_sum
+
 # Frames per task of the eager path: long enough to hide the call, short enough to share out evenly.
 _EAGER_BYTES = 32 * 2**20
 # With shifts as many times that.
 _SHIFTED = 8
+# Sums that one task of dask adds up, along each axis of the scan.
+_SPLIT_EVERY = 16
 # A bar appears only on work that lasts.
 _BAR_DELAY = 2.0
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a mapped function: shape per position (or of the sum), dtype, and which kind."""
+    """One output of a mapped function: shape per position (or of the sum), dtype, and which kind.
+
+    Of a sum the function gives the pair (2, *shape) of :func:`medrange.kernels.paired.paired_sum`, or, where that is
+    exact without, the sum itself. ``keeps_rest`` asks for the pair in the end, too.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype | type
     is_sum: bool = False
+    keeps_rest: bool = False
 
 
 FrameFunction = Callable[..., tuple[np.ndarray, ...]]
@@ -85,27 +95,41 @@ def _map_eager(
         size = max(size, min(_SHIFTED * size, -(-len(frames) // n_workers())))
         shifts = shifts.reshape(-1, 2)
     starts = range(0, len(frames), size)
-    results = [
-        np.zeros(o.shape, np.float64) if o.is_sum else np.empty((len(frames), *o.shape), o.dtype) for o in outputs
-    ]
+    results = [np.zeros((2, *o.shape)) if o.is_sum else np.empty((len(frames), *o.shape), o.dtype) for o in outputs]
 
-    def run(start: int) -> tuple[int, tuple[np.ndarray, ...]]:
+    def run(start: int) -> list[np.ndarray]:
         own = slice(start, start + size)
-        return start, function(frames[own]) if shifts is None else function(frames[own], shifts[own])
+        parts = function(frames[own]) if shifts is None else function(frames[own], shifts[own])
+        # Here and not where the parts are collected: one thread that fills the results would hold up the others.
+        for result, part, output in zip(results, parts, outputs, strict=True):
+            if not output.is_sum:
+                result[own] = part
+        return [_as_pair(part, output) for part, output in zip(parts, outputs, strict=True) if output.is_sum]
+
+    totals = [result for result, output in zip(results, outputs, strict=True) if output.is_sum]
 
     with (
         ThreadPoolExecutor(n_workers()) as pool,
         tqdm(total=len(frames), desc=label, unit="pattern", delay=_BAR_DELAY, disable=not shows_progress()) as bar,
     ):
-        for start, parts in pool.map(run, starts):
-            count = min(size, len(frames) - start)
-            for result, part, output in zip(results, parts, outputs, strict=True):
-                if output.is_sum:
-                    result += part
-                else:
-                    result[start : start + count] = part
-            bar.update(count)
-    return [r if o.is_sum else r.reshape(scan_shape + o.shape) for r, o in zip(results, outputs, strict=True)]
+        # Sums are added in the order of the patterns, whichever thread is first.
+        for start, parts in zip(starts, pool.map(run, starts), strict=True):
+            for total, part in zip(totals, parts, strict=True):
+                add_pair(total, part)
+            bar.update(min(size, len(frames) - start))
+    return [
+        _rounded(normalized(result), output) if output.is_sum else result.reshape(scan_shape + output.shape)
+        for result, output in zip(results, outputs, strict=True)
+    ]
+
+
+def _as_pair(part: np.ndarray, output: Output) -> np.ndarray:
+    """Sum of a block with its remainder, (2, *shape)."""
+    return part if part.shape == (2, *output.shape) else np.stack([part, np.zeros(output.shape)])
+
+
+def _rounded(pair: np.ndarray | da.Array, output: Output) -> np.ndarray | da.Array:
+    return pair if output.keeps_rest else pair[0]
 
 
 def n_workers() -> int:
@@ -167,8 +191,35 @@ def _pick(cell: np.ndarray, *, index: int) -> np.ndarray:
     return cell.flat[0][index]
 
 
-def _pick_sum(cell: np.ndarray, *, index: int) -> np.ndarray:
-    return cell.flat[0][index][(None,) * cell.ndim]
+def _pick_sums(cell: np.ndarray, *, outputs: dict[int, Output]) -> np.ndarray:
+    """All sums of a chunk in one row, and their remainders in another."""
+    pairs = [_as_pair(cell.flat[0][index], output).reshape(2, -1) for index, output in outputs.items()]
+    return np.concatenate(pairs, axis=1)[(None,) * cell.ndim]
+
+
+def _as_it_is(pairs: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return pairs
+
+
+def _merge(pairs: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """Sum of the pairs of several chunks, whose numbers are the first axes."""
+    pair = merged(pairs.reshape(-1, *pairs.shape[len(axis) :]))
+    return pair[(None,) * len(axis)] if keepdims else pair
+
+
+def _merged(pairs: da.Array, n_scan: int) -> da.Array:
+    """Sum of pairs (..., 2, ...) over the first ``n_scan`` axes, one pair per chunk of the scan."""
+    scan = tuple(range(n_scan))
+    return da.reduction(
+        pairs,
+        chunk=_as_it_is,
+        combine=_merge,
+        aggregate=_merge,
+        axis=scan,
+        dtype=np.float64,
+        split_every=dict.fromkeys(scan, _SPLIT_EVERY),
+        meta=np.empty((0,) * (pairs.ndim - n_scan)),
+    )
 
 
 def _map_lazy(
@@ -197,19 +248,69 @@ def _map_lazy(
         concatenate=None,
         meta=np.empty((0,) * n_scan, dtype=object),
     )
+    sums = iter(_sums(cells, ones, outputs))
     results = []
     for index, output in enumerate(outputs):
-        new_axes = list(range(n_scan, n_scan + len(output.shape)))
+        if output.is_sum:
+            results.append(next(sums))
+            continue
         inner = tuple((size,) for size in output.shape)
-        outer = ones if output.is_sum else data.chunks[:-2]
         array = da.map_blocks(
-            _pick_sum if output.is_sum else _pick,
+            _pick,
             cells,
             index=index,
-            dtype=np.float64 if output.is_sum else output.dtype,
-            new_axis=new_axes or None,
-            chunks=outer + inner,
+            dtype=output.dtype,
+            new_axis=list(range(n_scan, n_scan + len(inner))) or None,
+            chunks=data.chunks[:-2] + inner,
             meta=np.empty((0,) * (n_scan + len(inner)), dtype=output.dtype),
         )
-        results.append(array.sum(axis=tuple(range(n_scan))) if output.is_sum else array)
+        results.append(array)
     return results
+
+
+def _sums(cells: da.Array, ones: tuple[tuple[int, ...], ...], outputs: Sequence[Output]) -> list[da.Array]:
+    """Sums over all chunks, together: with many threads, the time of a pass is that of dask's tasks."""
+    summed = {index: output for index, output in enumerate(outputs) if output.is_sum}
+    if not summed:
+        return []
+    n_scan, sizes = cells.ndim, [int(np.prod(output.shape)) for output in summed.values()]
+    rows = da.map_blocks(
+        _pick_sums,
+        cells,
+        outputs=summed,
+        dtype=np.float64,
+        new_axis=[n_scan, n_scan + 1],
+        chunks=(*ones, (2,), (sum(sizes),)),
+        meta=np.empty((0,) * (n_scan + 2)),
+    )
+    total = _merged(rows, n_scan)
+    ends = np.cumsum(sizes)
+    return [
+        _rounded(total[:, end - size : end].reshape(2, *output.shape), output)
+        for output, size, end in zip(summed.values(), sizes, ends, strict=True)
+    ]
+
+
+def sum_over_scan(values: np.ndarray | da.Array) -> np.ndarray | da.Array:
+    """Sum over the first two axes in float64, the same however the array is cut; lazy for a lazy one.
+
+    Parameters
+    ----------
+    values : numpy.ndarray or dask.array.Array
+        Shape (y, x, ...).
+    """
+    if not isinstance(values, da.Array):
+        return _block_sum(values)[0, 0, 0]
+    sums = da.map_blocks(
+        _block_sum,
+        values,
+        dtype=np.float64,
+        new_axis=[2],
+        chunks=(*((1,) * n for n in values.numblocks[:2]), (2,), *values.chunks[2:]),
+        meta=np.empty((0,) * (values.ndim + 1)),
+    )
+    return _merged(sums, 2)[0]
+
+
+def _block_sum(block: np.ndarray) -> np.ndarray:
+    return paired_sum(block.reshape(-1, *block.shape[2:]))[None, None]

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
-from dask.diagnostics import ProgressBar
 from hyperspy.io import load as load_signal
 from hyperspy.signals import LazySignal1D, LazySignal2D, Signal1D, Signal2D
 
@@ -22,9 +20,10 @@ from medrange.kernels.rings import FIRST_POWER, RING_MEAN, VARIANCE, working_typ
 from medrange.kernels.shifted_noise import floor_factors
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes, order_axis, scan_axes, uniform_axis
+from medrange.signals.computing import compute_together
 from medrange.signals.counting import record_rings
 from medrange.signals.descan import scan_shifts
-from medrange.signals.mapping import Output, map_frames, shows_progress
+from medrange.signals.mapping import Output, map_frames
 from medrange.signals.null import MRONull, check_match, null_maps, simulate_null
 from medrange.signals.order_map import LazyOrderMap, OrderMap
 from medrange.signals.profiles import LazyRadialProfile, RadialProfile
@@ -91,8 +90,7 @@ class MROResult:
         show_progressbar : bool, optional
             HyperSpy's preference when not given.
         """
-        if any(signal._lazy for signal in self.signals.values()):
-            compute_together(self, {}, show_progressbar=show_progressbar)
+        compute_with(self, None, show_progressbar=show_progressbar)
 
     def null(
         self,
@@ -222,33 +220,24 @@ class MROResult:
             raise ValueError(msg)
 
 
-def compute_together(
-    result: MROResult, others: dict[str, Any], *, show_progressbar: bool | None = None
-) -> dict[str, Any]:
-    """Compute a result, in place, and other arrays in one pass over the data.
+def compute_with(result: MROResult, others: Any, *, show_progressbar: bool | None = None) -> Any:
+    """Compute a result in place, and other arrays of the same scan with it, in one pass over the data.
 
     Parameters
     ----------
     result : MROResult
         Lazy or not.
-    others : dict
-        Name -> array of the same scan, lazy or not.
-    show_progressbar : bool, optional
-        HyperSpy's preference when not given.
+    others, show_progressbar
+        As of :func:`medrange.signals.computing.compute_together`.
 
     Returns
     -------
-    dict
+    array, tuple, list or dict
         ``others``, computed.
     """
-    lazy = [signal for signal in result.signals.values() if signal._lazy]
-    with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else _Silent():
-        arrays, others = dask.compute([signal.data for signal in lazy], others)
-    for signal, array in zip(lazy, arrays, strict=True):
-        signal.data = array
-        signal._lazy = False
-        signal._assign_subclass()
-    if lazy:
+    is_lazy = any(signal._lazy for signal in result.signals.values())
+    others = compute_together(result.signals.values(), others, show_progressbar=show_progressbar)
+    if is_lazy:
         result._record_means()
     return others
 
@@ -261,16 +250,6 @@ def _files(path: str | Path, names: Iterable[str]) -> list[Path]:
         msg = f"{path.name!r}: the ending must be .zspy or .hspy."
         raise ValueError(msg)
     return [path.with_name(f"{path.stem}_{name}{ending}") for name in names]
-
-
-class _Silent:
-    """A progress bar that shows nothing."""
-
-    def __enter__(self) -> _Silent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def _mean(total: np.ndarray | da.Array, counted: np.ndarray | da.Array) -> np.ndarray | da.Array:
@@ -289,8 +268,7 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
 
     ``parameters`` are those of ``Nanodiffraction.medium_range_order``; orders, gain are used, all are recorded.
     """
-    geometry = signal.geometry
-    orders, gain = parameters["orders"], parameters["gain"]
+    geometry, orders, gain = signal.geometry, parameters["orders"], parameters["gain"]
     dtype = working_type(signal.data.dtype)
     n_max = min(max(12, *orders), band.n_phi // 2)
     of_band = Output((band.n_phi // 2,), np.float64, is_sum=True)
@@ -300,7 +278,9 @@ def analyze(signal: BaseSignal, band: PolarGrid, rings: PolarGrid | None, parame
         outputs += [Output((rings.n_k,), dtype), table, table]
     function = partial(blocks.medium_range_order, geometry=geometry, band=band, rings=rings, n_max=n_max, gain=gain)
     shifts = scan_shifts(signal)
-    statistics, total, counted, *others = map_frames(signal.data, function, outputs, label="medium-range order", shifts=shifts)
+    statistics, total, counted, *others = map_frames(
+        signal.data, function, outputs, label="medium-range order", shifts=shifts
+    )
 
     def made(classes: tuple[type, type], data: np.ndarray | da.Array, axes: list[dict], quantity: str) -> BaseSignal:
         return build(

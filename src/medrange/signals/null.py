@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 _TEM = "Acquisition_instrument.TEM"
 # Realizations behind the fit of the contrast; each holds it to some 7 % per order.
 _FIT_REALIZATIONS = 4
-# Realizations at once: each holds (positions x n_phi) float64 and some blocks.
-_THREADS = 4
+# Realizations at once: each holds a few arrays (positions x n_phi) float64 and some blocks. As many as fit into this
+# memory, but no fewer than so many.
+_MEMORY, _BLOCKS, _ARRAYS, _THREADS = 2 * 2**30, 64 * 2**20, 4, 4
 # The bulk of an order is not that of a random object beyond so many standard deviations and this much: real
 # glasses are up to 10 % off.
 _UNLIKE, _UNLIKE_LEAST = 4.0, 0.2
@@ -163,6 +165,11 @@ class _Model:
         result[..., VARIANCE:] *= max(contrast, 1.0) ** 2
         return result
 
+    def n_threads(self) -> int:
+        """Realizations at once."""
+        held = _BLOCKS + _ARRAYS * 8 * self.band.n_phi * self.scan.shape[0] * self.scan.shape[1]
+        return min(max(_THREADS, _MEMORY // held), n_workers())
+
 
 @dataclass(frozen=True, eq=False)
 class SimulatedStatistics:
@@ -247,7 +254,7 @@ def _realizations(model: _Model, contrast: float, rngs: list[np.random.Generator
         return model.statistics(rng, contrast, subtract=model.subtracted).astype(np.float32)
 
     with (
-        ThreadPoolExecutor(min(_THREADS, n_workers())) as pool,
+        ThreadPoolExecutor(model.n_threads()) as pool,
         tqdm(total=len(rngs), desc="null", unit="object", delay=_BAR_DELAY, disable=not shows_progress()) as bar,
     ):
         drawn = []
@@ -398,9 +405,13 @@ def _fit(model: _Model, columns: list[int], images: np.ndarray, kept: np.ndarray
         return 0.01
     seeds = rng.integers(2**63, size=_FIT_REALIZATIONS)
 
-    def excess(contrast: float) -> float:
-        drawn = [model.statistics(np.random.default_rng(seed), contrast, subtract=False)[kept] for seed in seeds]
-        typical = np.median(np.concatenate(drawn), axis=0)[columns]
-        return float(np.median((typical / target)[target > 0]))
+    def drawn(contrast: float, seed: int) -> np.ndarray:
+        return model.statistics(np.random.default_rng(seed), contrast, subtract=False)[kept][:, columns]
 
-    return fit_contrast(excess)
+    with ThreadPoolExecutor(model.n_threads()) as pool:
+
+        def excess(contrast: float) -> float:
+            typical = np.median(np.concatenate(list(pool.map(partial(drawn, contrast), seeds))), axis=0)
+            return float(np.median((typical / target)[target > 0]))
+
+        return fit_contrast(excess)

@@ -18,6 +18,7 @@ from medrange.signals.autocorrelation import Autocorrelation, autocorrelate_maps
 from medrange.signals.building import order_axis
 from medrange.signals.exporting import to_csv, to_tiff
 from medrange.signals.hotspots import Hotspots, find_hotspots, overlap_table
+from medrange.signals.mapping import sum_over_scan
 from medrange.signals.null import NullMaps, check_match, null_maps, simulate_null
 from medrange.units import standard_units, unit_factor
 
@@ -105,7 +106,9 @@ class OrderMap(Signal2D):
         OrderMap
             Shape (| y, x), mean 1; lazy where the maps are.
         """
-        data = normalized_sum(self.data.reshape((-1, *self.data.shape[-2:])))
+        images = self.data.reshape((-1, *self.data.shape[-2:]))
+        totals = sum_over_scan(np.moveaxis(np.where(np.isfinite(images), images, 0), 0, -1))
+        data = normalized_sum(images, totals=totals)
         axes = [axis.get_axis_dictionary() for axis in self.axes_manager.signal_axes[::-1]]
         result = type(self)(data, axes=axes, metadata=self.metadata.as_dictionary())
         result.metadata.General.title = "normalized sum"

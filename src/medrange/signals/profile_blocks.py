@@ -7,10 +7,9 @@ from collections.abc import Iterable
 import dask
 import dask.array as da
 import numpy as np
-from dask.array.core import slices_from_chunks
 from tqdm import tqdm
 
-from medrange.pdf.compression import BlockSource, array_blocks
+from medrange.pdf.compression import BLOCK_ROWS, BlockSource, array_blocks
 from medrange.signals.mapping import shows_progress
 
 # Chunks computed at a time: about so many bytes, and at least one for each of a few threads.
@@ -38,19 +37,31 @@ def curve_blocks(data: np.ndarray | da.Array, columns: slice, *, label: str = ""
     """
     if not isinstance(data, da.Array):
         return array_blocks(data.reshape(-1, data.shape[-1])[:, columns])
-    return _DaskBlocks(data[..., columns].rechunk({data.ndim - 1: -1}), label)
+    return _DaskBlocks(data[..., columns], label)
 
 
 class _DaskBlocks:
-    """Blocks of a dask array, computed in batches."""
+    """Blocks of a dask array, computed in batches, and handed out in the same pieces as those of an array in memory.
+
+    Sums over the blocks are then the same, whatever the chunks: they are joined along the scan lines first.
+    """
 
     def __init__(self, data: da.Array, label: str) -> None:
-        self._data, self._label = data, label
+        self._data, self._label = data.rechunk(dict.fromkeys(range(1, data.ndim), -1)), label
 
     def __call__(self) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        waiting, start = np.empty((0, self._data.shape[-1]), self._data.dtype), 0
+        for part in self._parts():
+            waiting = np.concatenate([waiting, part])
+            while len(waiting) >= BLOCK_ROWS:
+                yield np.arange(start, start + BLOCK_ROWS), waiting[:BLOCK_ROWS]
+                waiting, start = waiting[BLOCK_ROWS:], start + BLOCK_ROWS
+        if len(waiting):
+            yield np.arange(start, start + len(waiting)), waiting
+
+    def _parts(self) -> Iterable[np.ndarray]:
+        """Curves (n, r) of the chunks, in the order of the scan."""
         data = self._data
-        numbers = np.arange(int(np.prod(data.shape[:-1]))).reshape(data.shape[:-1])
-        places = slices_from_chunks(data.chunks[:-1])
         chunks = data.to_delayed().ravel()
         largest = data.dtype.itemsize * int(np.prod(data.chunksize))
         batch = max(_MIN_BATCH, _BATCH_BYTES // max(largest, 1))
@@ -58,6 +69,6 @@ class _DaskBlocks:
         with bar:
             for start in range(0, len(chunks), batch):
                 part = slice(start, start + batch)
-                for place, block in zip(places[part], dask.compute(*chunks[part]), strict=True):
-                    yield numbers[place].ravel(), block.reshape(-1, data.shape[-1])
+                for block in dask.compute(*chunks[part]):
+                    yield block.reshape(-1, data.shape[-1])
                 bar.update(len(chunks[part]))

@@ -72,13 +72,13 @@ def _rings_around(band: PolarGrid, k_step: float) -> PolarGrid:
     return PolarGrid(0.0, n_k * k_step, n_k, 1)
 
 
-def record_means(order_map: BaseSignal, **means: Any) -> None:
-    """Record scan averages in a map, in place; what is lazy or None is left out.
+def record_means(*order_maps: BaseSignal, **means: Any) -> None:
+    """Record scan averages in maps, in place; what is lazy or None is left out.
 
     Parameters
     ----------
-    order_map : OrderMap
-        With a ring recorded.
+    *order_maps : OrderMap
+        Of one scan, each with a ring recorded.
     **means
         ``ring_mean`` (image), ``profile`` (RadialProfile), ``band_spectrum`` (Signal1D, n = 1, 2, ...).
     """
@@ -87,20 +87,26 @@ def record_means(order_map: BaseSignal, **means: Any) -> None:
         if data is None or hasattr(data, "dask"):
             continue
         if name == "ring_mean":
-            order_map.metadata.set_item(f"{_NODE}.ring_mean", float(np.nanmean(data)))
+            entries = {"ring_mean": float(np.nanmean(data))}
         elif name == "band_spectrum":
-            order_map.metadata.set_item(f"{_NODE}.band_spectrum", np.asarray(data, dtype=float))
+            entries = {"band_spectrum": np.asarray(data, dtype=float)}
         else:
-            mean = _mean_of_known(np.asarray(data, dtype=float).reshape(-1, data.shape[-1]))
-            order_map.metadata.set_item(f"{_NODE}.profile", mean)
-            order_map.metadata.set_item(f"{_NODE}.profile_k", np.asarray(value.axes_manager["k"].axis, dtype=float))
+            k = np.asarray(value.axes_manager["k"].axis, dtype=float)
+            entries = {"profile": _mean_of_known(np.asarray(data).reshape(-1, data.shape[-1])), "profile_k": k}
+        for order_map in order_maps:
+            for key, entry in entries.items():
+                order_map.metadata.set_item(f"{_NODE}.{key}", entry)
 
 
 def _mean_of_known(profiles: np.ndarray) -> np.ndarray:
     """Mean profile; NaN, without a warning, where all of k is masked."""
-    known = np.isfinite(profiles)
     with np.errstate(invalid="ignore"):
-        return np.where(known, profiles, 0).sum(axis=0) / known.sum(axis=0)
+        total = profiles.sum(axis=0, dtype=float)
+        # A sum is finite only if all that was added is; else a slower way.
+        if np.isfinite(total).all():
+            return total / len(profiles)
+        known = np.isfinite(profiles)
+        return np.where(known, profiles, 0).sum(axis=0, dtype=float) / known.sum(axis=0)
 
 
 def ring_of(order_map: OrderMap) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
 import dask.array as da
 import numpy as np
-from dask.diagnostics import ProgressBar
 from hyperspy.signals import LazySignal2D, Signal2D
 
 from medrange.kernels.polar import polar_operator
@@ -20,8 +17,9 @@ from medrange.kernels.rings import working_type
 from medrange.kernels.strain import ring_strain
 from medrange.signals import blocks
 from medrange.signals.building import build, map_axes
+from medrange.signals.computing import compute_together
 from medrange.signals.descan import scan_shifts
-from medrange.signals.mapping import Output, map_frames, shows_progress
+from medrange.signals.mapping import Output, map_frames, sum_over_scan
 
 if TYPE_CHECKING:
     from hyperspy.signal import BaseSignal
@@ -61,13 +59,7 @@ class RingStrain:
 
     def compute(self, *, show_progressbar: bool | None = None) -> None:
         """Compute lazy maps in one pass over the data, in place."""
-        lazy = [signal for signal in self.signals.values() if signal._lazy]
-        with ProgressBar(minimum=1.0) if shows_progress(show_progressbar) else nullcontext():
-            arrays = dask.compute(*(signal.data for signal in lazy))
-        for signal, array in zip(lazy, arrays, strict=True):
-            signal.data = array
-            signal._lazy = False
-            signal._assign_subclass()
+        compute_together(self.signals.values(), show_progressbar=show_progressbar)
 
     def save(self, path: str | Path, *, overwrite: bool | None = None) -> list[Path]:
         """Save the maps beside each other, ``NAME_exx.zspy``, ...; .zspy when the name has no ending."""
@@ -107,7 +99,7 @@ def analyze_strain(
     function = partial(blocks.polar_patterns, geometry=geometry, grid=grid)
     output = Output((grid.n_phi, grid.n_k), working_type(signal.data.dtype))
     (polar,) = map_frames(signal.data, function, [output], label="strain", shifts=scan_shifts(signal))
-    mean = polar.mean(axis=(0, 1), dtype=np.float64)
+    mean = sum_over_scan(polar) / np.prod(polar.shape[:2])
     area = polar_operator(geometry, grid).area
     solve = partial(ring_strain, area=area, grid=grid, k0=reference, k_units=geometry.k_units)
     strain = _solve_lazily(polar, mean, solve) if isinstance(polar, da.Array) else solve(polar, mean)
@@ -155,7 +147,11 @@ def turned(strain: np.ndarray | da.Array, rotation: float) -> np.ndarray | da.Ar
             [cos * sin, -cos * sin, cos * cos - sin * sin],
         ]
     )
-    return strain @ matrix.T
+    # A matrix product that is left to a library rounds a row by how many others there are.
+    product = partial(np.einsum, "...j,ij->...i")
+    if not isinstance(strain, da.Array):
+        return product(strain, matrix)
+    return da.map_blocks(product, strain, matrix, dtype=strain.dtype, meta=strain._meta)
 
 
 def _solve_lazily(polar: da.Array, mean: da.Array, solve: partial) -> da.Array:

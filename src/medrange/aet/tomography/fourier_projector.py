@@ -12,11 +12,14 @@ from medrange.aet.tomography.back_projection import back_project, back_project_t
 from medrange.aet.tomography.compensation import interpolation_weights
 from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, padded_shape, rotation_matrices, wrapped
 from medrange.aet.tomography.sampling import sample_lines, sample_plane, touched_lines
-from medrange.aet.tomography.threads import each
+from medrange.aet.tomography.threads import Threads
 from medrange.working import available_cores
 
-# Planes of a block: their transforms should stay in the cache of a core. Results depend on it in the last digit.
-_PLANES = 16
+# Planes of a block: their transforms should stay in the cache of a core, and there should be more blocks than cores.
+# Results depend on it in the last digit.
+_PLANES = 8
+# The same for the planes of the volume that images are spread into; results do not depend on it.
+_SPREAD_PLANES = 4
 # The same for blocks of a spectrum: with small ones threads wait for the interpreter, large ones leave the cache and
 # have less of a missing wedge to leave out.
 _BLOCK_BYTES, _MOST_PLANES = 1.25e6, 8
@@ -86,6 +89,11 @@ class FourierProjector:
         object.__setattr__(self, "workers", self.workers or available_cores())
 
     @cached_property
+    def threads(self) -> Threads:
+        """Its threads."""
+        return Threads(self.workers)
+
+    @cached_property
     def rotations(self) -> np.ndarray:
         """Matrices A, shape (n_tilts, 3, 3)."""
         return rotation_matrices(np.atleast_2d(self.angles))
@@ -143,7 +151,7 @@ class FourierProjector:
                 center = (nx // 2 - part.start, nz // 2)
                 back_project_tilts(images, self.rotations, center, narrow[part])
 
-            each(run, blocks(nx, 8), self.workers)
+            self.threads.each(run, blocks(nx, _SPREAD_PLANES))
             if narrow is not result:
                 result[:, :, rows] = narrow
         else:
@@ -151,7 +159,7 @@ class FourierProjector:
             def run(part: slice) -> None:
                 back_project(images, self.rotations, (nx // 2 - part.start, ny // 2, nz // 2), result[part])
 
-            each(run, blocks(nx, 8), self.workers)
+            self.threads.each(run, blocks(nx, _SPREAD_PLANES))
         return result.transpose(0, 2, 1)
 
     def _forward_tilts(self, planes: np.ndarray, images: np.ndarray) -> None:
@@ -170,7 +178,7 @@ class FourierProjector:
             for small, large in wrapped(nx, size_x):
                 images[:, small, part] = profiles[:, large]
 
-        each(run, blocks(ny, _PLANES), self.workers)
+        self.threads.each(run, blocks(ny, _PLANES))
 
     def _forward_general(self, planes: np.ndarray, images: np.ndarray) -> None:
         """Project through the spectrum of the whole volume."""
@@ -188,7 +196,7 @@ class FourierProjector:
             for small, large in wrapped(nx, size_x):
                 images[k, small] = image[large]
 
-        each(run, range(len(images)), self.workers)
+        self.threads.each(run, range(len(images)))
 
     @cached_property
     def _weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -225,9 +233,9 @@ class FourierProjector:
             if lines.start < lines.stop:
                 _transform(along_zx[part, lines], 2, spectrum[part, lines])
 
-        each(transform_z, blocks(len(planes), 8), self.workers)
-        each(transform_x, blocks(n_lines, _per_block(size_x * planes.shape[2] * complex_bytes)), self.workers)
-        each(transform_y, blocks(size_x, _per_block(n_lines * size_y * complex_bytes)), self.workers)
+        self.threads.each(transform_z, blocks(len(planes), 8))
+        self.threads.each(transform_x, blocks(n_lines, _per_block(size_x * planes.shape[2] * complex_bytes)))
+        self.threads.each(transform_y, blocks(size_x, _per_block(n_lines * size_y * complex_bytes)))
         return spectrum
 
 

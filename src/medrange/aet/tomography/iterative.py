@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from medrange.aet.tomography.checkpoint import State, checksum, load_state, save_state
 from medrange.aet.tomography.fourier_projector import FourierProjector
-from medrange.aet.tomography.geometry import central, extended_shape
+from medrange.aet.tomography.geometry import blocks, central, extended_shape
 from medrange.aet.tomography.real_projector import RealProjector, smooth_along_y
 from medrange.aet.tomography.reconstruction import Reconstruction
 from medrange.aet.tomography.tilt_series import TiltSeries
@@ -22,6 +22,8 @@ from medrange.working import progress_shown
 _BAR_DELAY = 2.0
 # Share of the gradient before in that of the real-space variant.
 _MEMORY = 0.1
+# Images, or planes of the volume, that a thread takes at once outside the projector.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +207,14 @@ class _Run:
     def advance(self, state: State) -> None:
         """One iteration: R of the volume as it is, then the update."""
         residual = self.projector.forward(state.volume)
-        residual -= self.images
-        r1, r2 = (float(np.mean(norm / own)) for norm, own in zip(_norms(residual), self.norms, strict=True))
+        norms = np.empty((2, len(residual)))
+
+        def subtract(part: slice) -> None:
+            residual[part] -= self.images[part]
+            norms[:, part] = _norms(residual[part])
+
+        self.projector.threads.each(subtract, blocks(len(residual), _AT_ONCE))
+        r1, r2 = (float(np.mean(norm / own)) for norm, own in zip(norms, self.norms, strict=True))
         if not np.isfinite(r1):
             msg = f"R became {r1} in iteration {state.iteration + 1}: the step {self.step:g} is too long; try 1 to 3."
             raise ValueError(msg)
@@ -218,11 +226,15 @@ class _Run:
             state.memory = gradient.copy(order="K")
         else:
             gradient = self.projector.back(residual)
-        gradient *= self.time_step
         volume = state.volume
-        volume -= gradient
-        if self.options.positivity:
-            np.maximum(volume, 0, out=volume)
+
+        def update(part: slice) -> None:
+            gradient[part] *= self.time_step
+            volume[part] -= gradient[part]
+            if self.options.positivity:
+                np.maximum(volume[part], 0, out=volume[part])
+
+        self.projector.threads.each(update, blocks(len(volume), _AT_ONCE))
         if self.options.support is not None:
             volume[central(self.shape, self.view)] *= np.asarray(self.options.support, dtype=bool)
         state.r_factor.append(r1)

@@ -18,7 +18,7 @@ from scipy import fft
 from medrange.aet.atoms.model import AtomicModel, as_model
 from medrange.aet.tomography.gaussian_atoms import add_gaussians, gaussian_moments, half_width
 from medrange.aet.tomography.geometry import blocks, rotation_matrices
-from medrange.aet.tomography.threads import each
+from medrange.aet.tomography.threads import Threads
 from medrange.aet.tomography.tilt_series import checked_angles
 from medrange.pdf.scattering_factors import scattering_factor
 from medrange.working import available_cores
@@ -108,6 +108,7 @@ class ModelImages:
         self.rotations = rotation_matrices(checked_angles(angles))
         self.shape, self.pixel_size = (int(shape[0]), int(shape[1])), float(pixel_size)
         self.workers = workers or available_cores()
+        self.threads = Threads(self.workers)
         self.padding = int(padding) if form_factor is not None else 0
         grown = [n + 2 * self.padding for n in self.shape]
         self.padded = tuple(fft.next_fast_len(n, real=True) for n in grown) if self.padding else tuple(grown)
@@ -141,7 +142,7 @@ class ModelImages:
         def fill(part: slice) -> None:
             images[part] = self._calculated(part, positions, heights, b_factors)
 
-        each(fill, list(blocks(self.n_tilts, _BLOCK)), self.workers)
+        self.threads.each(fill, list(blocks(self.n_tilts, _BLOCK)))
         return images
 
     def derivatives(
@@ -170,7 +171,7 @@ class ModelImages:
             sums[index] = 0.5 * inner(residual, residual), np.abs(residual).sum()
             self._read(part, self._returned(residual, filtered), positions, b_factors, gradient[index], moments[index])
 
-        each(add, range(len(parts)), self.workers)
+        self.threads.each(add, range(len(parts)))
         squares, absolute = sums.sum(axis=0)
         return self._assembled(squares, absolute, gradient.sum(axis=0), moments.sum(axis=0), heights, b_factors)
 

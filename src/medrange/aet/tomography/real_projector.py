@@ -10,7 +10,7 @@ from numba import njit
 
 from medrange.aet.tomography.fourier_projector import as_images, as_planes
 from medrange.aet.tomography.geometry import blocks, central, is_pure_tilt, rotation_matrices
-from medrange.aet.tomography.threads import each
+from medrange.aet.tomography.threads import Threads
 from medrange.working import available_cores
 
 # Four points of a voxel lie within 0.71 pixel, and each is shared by two pixels.
@@ -119,6 +119,11 @@ class RealProjector:
         object.__setattr__(self, "workers", self.workers or available_cores())
 
     @cached_property
+    def threads(self) -> Threads:
+        """Its threads."""
+        return Threads(self.workers)
+
+    @cached_property
     def _theta(self) -> np.ndarray:
         return np.radians(np.atleast_2d(self.angles)[:, 1].astype(float))
 
@@ -139,7 +144,7 @@ class RealProjector:
         def run(k: int) -> None:
             _project(planes, self._theta[k], images[k])
 
-        each(run, range(len(images)), self.workers)
+        self.threads.each(run, range(len(images)))
         return images
 
     def back(self, images: np.ndarray) -> np.ndarray:
@@ -152,7 +157,7 @@ class RealProjector:
         def run(part: slice) -> None:
             _spread(images, self._theta, part.start, nx, result[part][:, :, rows])
 
-        each(run, blocks(nx, 8), self.workers)
+        self.threads.each(run, blocks(nx, 4))
         return result.transpose(0, 2, 1)
 
 
