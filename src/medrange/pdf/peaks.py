@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 # Distance of second neighbors over the first, when two clusters share 1, 2, 3 or 4 atoms.
 _CONNECTIVITY = {1: 2.0, 2: np.sqrt(3.0), 3: np.sqrt(8 / 3), 4: np.sqrt(2.0)}
@@ -70,24 +71,55 @@ def find_peak(
         msg = f"method is {method!r}; it must be one of {', '.join(map(repr, _METHODS))}."
         raise ValueError(msg)
     flat = curves.reshape(-1, r.size)
-    first, last = _indices(r, r_range)
-    known = np.isfinite(flat).all(axis=1)
-    filled = np.where(known[:, None], flat, 0)
-    top = first + np.argmax(filled[:, first:last], axis=1)
-    known &= (top > first) & (top < last - 1) & (filled[np.arange(len(flat)), top] > 0)
-    inner = np.clip(top, 1, r.size - 2)
-    position, height = _vertex(filled, inner, r)
-    left, right = _half_crossings(filled, inner, height)
+    found = np.full((5, len(flat)), np.nan)
+    _highest(flat, *_indices(r, r_range), found)
+    top, shift, height, left, right = found
+    known = np.isfinite(top)
     step = r[1] - r[0]
-    fwhm = (right - left) * step
+    position = r[np.where(known, top, 0).astype(int)] + shift * step
     if method != "maximum":
+        filled = np.where(known[:, None], flat, 0).astype(np.float64)
         position = _upper_half(filled, r, r[0] + left * step, r[0] + right * step, height, method)
     shape = curves.shape[:-1]
-    return Peak(*(np.where(known, values, np.nan).reshape(shape) for values in (position, height, fwhm)))
+    return Peak(*(values.reshape(shape) for values in (position, height, (right - left) * step)))
+
+
+@njit(nogil=True, cache=True)
+def _highest(curves: np.ndarray, first: int, last: int, found: np.ndarray) -> None:
+    """Highest of the points ``first`` to ``last`` of each curve; NaN where there is none.
+
+    Its number, how far the vertex is shifted from it, the height there, and the fractional numbers of points where
+    the curve first falls to half of that, on the left and on the right: (5, n).
+    """
+    for i in range(curves.shape[0]):
+        curve = curves[i]
+        if not np.isfinite(curve).all():
+            continue
+        top = first
+        for j in range(first + 1, last):
+            if curve[j] > curve[top]:
+                top = j
+        # One at an end of the range is none.
+        if top == first or top == last - 1 or curve[top] <= 0:
+            continue
+        before, at, after = np.float64(curve[top - 1]), np.float64(curve[top]), np.float64(curve[top + 1])
+        curvature = before - 2 * at + after
+        shift = min(max((before - after) / (2 * curvature), -1.0), 1.0) if curvature != 0 else 0.0
+        height = at - (before - after) * shift / 4
+        found[0, i], found[1, i], found[2, i] = top, shift, height
+        for side in (-1, 1):
+            j = top + side
+            while 0 <= j < curve.size and curve[j] > height / 2:
+                j += side
+            if 0 <= j < curve.size:
+                outside, inside = np.float64(curve[j]), np.float64(curve[j - side])
+                found[3 + (side > 0), i] = j - side * ((height / 2 - outside) / (inside - outside))
 
 
 def _checked(curves: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    curves, r = np.asarray(curves, dtype=float), np.asarray(r, dtype=float)
+    curves, r = np.asarray(curves), np.asarray(r, dtype=float)
+    if curves.dtype not in (np.float32, np.float64):
+        curves = curves.astype(float)
     if r.ndim != 1 or r.size < 3 or curves.shape[-1:] != r.shape or not np.allclose(np.diff(r), r[1] - r[0]):
         msg = f"curves have shape {curves.shape}, r has {r.shape}; r must be uniform and as long as the last axis."
         raise ValueError(msg)
@@ -186,7 +218,10 @@ def neighbor_minima(curves: np.ndarray, r: np.ndarray, position: np.ndarray) -> 
     (2.0, 4.0)
     """
     curves, r = _checked(curves, r)
-    flat, at = curves.reshape(-1, r.size), np.broadcast_to(position, curves.shape[:-1]).ravel()
+    flat, at = (
+        curves.reshape(-1, r.size).astype(float, copy=False),
+        np.broadcast_to(position, curves.shape[:-1]).ravel(),
+    )
     columns = np.arange(r.size)
     is_minimum = np.zeros(flat.shape, bool)
     is_minimum[:, 1:-1] = (flat[:, 1:-1] <= flat[:, :-2]) & (flat[:, 1:-1] < flat[:, 2:])
@@ -230,7 +265,8 @@ def find_second_peaks(curves: np.ndarray, r: np.ndarray, first: np.ndarray) -> t
     (4.1, 4.9)
     """
     curves, r = _checked(curves, r)
-    flat, at = curves.reshape(-1, r.size), np.broadcast_to(first, curves.shape[:-1]).ravel()
+    flat = curves.reshape(-1, r.size).astype(float, copy=False)
+    at = np.broadcast_to(first, curves.shape[:-1]).ravel()
     rows = np.arange(len(flat))
     is_maximum = np.zeros(flat.shape, bool)
     is_maximum[:, 1:-1] = (flat[:, 1:-1] >= flat[:, :-2]) & (flat[:, 1:-1] > flat[:, 2:])

@@ -108,7 +108,8 @@ def open_scan(path: str | Path, options: ScanOptions, *, tell: Tell = lambda _: 
         msg = f"the workers of {options.scheduler} read the scan in parts; leave out --eager."
         raise ValueError(msg)
     tell(f"loading {path}")
-    signal = load(path, lazy=options.lazy, scan_shape=options.scan_shape)
+    # Nobody will browse through the patterns.
+    signal = load(path, lazy=options.lazy, scan_shape=options.scan_shape, navigator=False)
     settings = _calibrate(signal, options)
     settings |= _exclude(signal, options)
     tell("finding the center of the patterns")

@@ -33,8 +33,8 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
         more than 16384 positions from every second, third, ..., and of an HDF5 file of more than 256 MB in chunks
         from every second, third, ... chunk in both directions.
     **reading
-        ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``: see
-        :func:`medrange.io.read`.
+        ``scan_shape=(rows, columns)``, ``flyback=``, ``sync_offset=``, ``block_bytes=``, ``dataset=``,
+        ``navigator=``: see :func:`medrange.io.read`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def load(path: str | Path, *, lazy: bool = False, **reading: Any) -> Nanodiffrac
     >>> mr.load(mr.datasets.sample_scan("empad"), lazy=True).axes_manager.signal_shape
     (128, 128)
     """
-    record = io.read(path, lazy=lazy, navigator=lazy, **reading)
+    record = io.read(path, lazy=lazy, **{"navigator": lazy, **reading})
     is_lazy = isinstance(record["data"], da.Array)
     signal = (LazyNanodiffraction if is_lazy else Nanodiffraction)(
         record["data"],
