@@ -38,6 +38,20 @@ def test_nonnegative_least_squares_of_dependent_bases_and_missing_rows():
     assert np.isnan(found[1]).all()
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_weight_sums_of_many_rows_do_not_depend_on_the_threads(cores, monkeypatch):
+    rng = np.random.default_rng(2)
+    bases, rows = np.abs(rng.normal(size=(3, 10))), rng.normal(size=(2 * 16384 + 5, 10))
+    monkeypatch.setattr("medrange.pdf.nonnegative.available_cores", lambda: cores)
+    gram, sums = weight_sums(bases @ bases.T, rows, bases)
+    weights = nonnegative_least_squares(bases @ bases.T, rows @ bases.T)
+    np.testing.assert_allclose(gram, weights.T @ weights, rtol=1e-11)
+    np.testing.assert_allclose(sums, weights.T @ rows, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr("medrange.pdf.nonnegative.available_cores", lambda: 2)
+    for here, there in zip(weight_sums(bases @ bases.T, rows, bases), (gram, sums), strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
 def test_weight_sums_are_those_of_the_weights():
     rng = np.random.default_rng(0)
     rows, bases = rng.standard_normal((50, 7)), rng.standard_normal((3, 7))

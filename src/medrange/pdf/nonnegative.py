@@ -6,13 +6,19 @@ so that the answer is exact; the inverses of all subsets are made once.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 from numba import njit
 
+from medrange.working import available_cores
+
 #: Most unknowns per problem: the number of subsets doubles with each.
 MAX_UNKNOWNS = 8
+# Rows that are added up in one thread: sums do not depend on how many threads there are.
+_PART_ROWS = 16384
 # Sums may be taken in another order, so that several terms are added at once; NaN and infinity stay what they are.
 _REORDER = {"reassoc", "contract"}
 
@@ -63,6 +69,8 @@ def _solve_and_sum(
 ) -> None:
     k, q = projected.shape
     trial, weights, product = np.empty(k), np.empty(k), np.empty(k)
+    # Memory of this thread alone: the sums of other parts lie close by, and cores would wait for each other's writing.
+    own_gram, own_sums = np.zeros_like(gram), np.zeros_like(sums)
     for i in range(rows.shape[0]):
         for p in range(k):
             value = 0.0
@@ -72,9 +80,11 @@ def _solve_and_sum(
         _solve(inverses, members, product, trial, weights)
         for p in range(k):
             for j in range(q):
-                sums[p, j] += weights[p] * rows[i, j]
+                own_sums[p, j] += weights[p] * rows[i, j]
             for other in range(k):
-                gram[p, other] += weights[p] * weights[other]
+                own_gram[p, other] += weights[p] * weights[other]
+    gram += own_gram
+    sums += own_sums
 
 
 def nonnegative_least_squares(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
@@ -132,9 +142,20 @@ def weight_sums(gram: np.ndarray, rows: np.ndarray, projected: np.ndarray) -> tu
         ``sum x^T x`` (k, k) and ``sum x^T v`` (k, q), with x the weights of :func:`nonnegative_least_squares`.
     """
     k, q = projected.shape
-    total, sums = np.zeros((k, k)), np.zeros((k, q))
-    _solve_and_sum(*_subsets(gram), rows, np.ascontiguousarray(projected), total, sums)
-    return total, sums
+    starts = range(0, max(1, len(rows)), _PART_ROWS)
+    totals, sums = np.zeros((len(starts), k, k)), np.zeros((len(starts), k, q))
+    subsets, projected = _subsets(gram), np.ascontiguousarray(projected)
+
+    def add(part: int) -> None:
+        own = rows[starts[part] : starts[part] + _PART_ROWS]
+        _solve_and_sum(*subsets, own, projected, totals[part], sums[part])
+
+    if len(starts) == 1:
+        add(0)
+    else:
+        with ThreadPoolExecutor(min(len(starts), available_cores())) as pool:
+            deque(pool.map(add, range(len(starts))), maxlen=0)
+    return totals.sum(axis=0), sums.sum(axis=0)
 
 
 def _subsets(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
