@@ -2,12 +2,13 @@
 
     python benchmarks/large_scan.py FOLDER                   # 16 GB in a .zspy store, deleted at the end
     python benchmarks/large_scan.py FOLDER --format empad    # 16 GB of raw frames
+    python benchmarks/large_scan.py FOLDER --eager           # the commands with all in memory too: needs 17 GB of it
     python benchmarks/large_scan.py FOLDER --gigabytes 0.5   # to see that it runs
 
 The scan is made of a few different blocks of noisy patterns, written over and over: every chunk is read and decoded
 like any other. Each work runs in a process of its own, with two threads or `--threads N`. `decode` loads every chunk
-once and drops it; `eager` is the compute alone of a part that is in memory, scaled to the whole. A run is held against
-the longer of both.
+once and drops it, the start of the process included. With `--eager` the same command is run with the whole scan in
+memory too: the eager compute is what it takes besides loading the file. A run is held against both.
 """
 
 import argparse
@@ -26,24 +27,8 @@ BLOCKS = 4
 DECODE = """
 import sys, dask, medrange as mr
 dask.config.set(num_workers=int(sys.argv[2]))
-data = mr.load(sys.argv[1], lazy=True).data
+data = mr.load(sys.argv[1], lazy=True, navigator=False).data
 dask.compute([dask.delayed(len)(block) for block in data.to_delayed().ravel()])
-"""
-EAGER = """
-import resource, sys, time, dask, medrange as mr
-dask.config.set(num_workers=int(sys.argv[3]))
-s = mr.load(sys.argv[1], lazy=True)
-part = s.inav[:, : max(1, s.data.shape[0] // 16)]
-part.compute(show_progressbar=False)
-part.calibrate(scan_step=0.5, k_step=float(sys.argv[2]), beam_energy=300)
-part.set_center([(n - 1) / 2 for n in part.data.shape[-2:]])
-works = {"maps": lambda: part.medium_range_order(k=4.0, width=0.8), "pdf": part.radial_profile}
-for name, work in works.items():
-    work()
-    start, cpu = time.perf_counter(), time.process_time()
-    work()
-    scale = s.data.shape[0] / part.data.shape[0]
-    print(name, (time.perf_counter() - start) * scale, (time.process_time() - cpu) * scale)
 """
 
 
@@ -85,14 +70,22 @@ def write_empad(path, n_bytes, rng):
 
 
 def measured(command):
-    """Wall time, CPU time and peak resident memory in bytes of a process; its output."""
+    """Wall time, CPU time and peak resident memory in bytes of a process, and what it took to load the file."""
+    environment = os.environ | {"CI": "1", "PYTHONUNBUFFERED": "1"}
+    # Where this is set every start compiles all packages anew, which takes longer than to decode the scan.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"CI": "1"})
-    output = process.stdout.read()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    output, times = [], []
+    for line in process.stdout:
+        output.append(line)
+        times.append(time.perf_counter())
     _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
     if status:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{output}")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{''.join(output)}")
+    loading = times[1] - times[0] if len(times) > 1 else 0.0
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, loading
 
 
 def main():
@@ -101,6 +94,7 @@ def main():
     parser.add_argument("--format", choices=("zspy", "empad"), default="zspy")
     parser.add_argument("--gigabytes", type=float, default=16.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--eager", action="store_true", help="run the commands with the scan in memory too")
     parser.add_argument("--keep", action="store_true", help="leave the scan for another run")
     arguments = parser.parse_args()
     folder, rng = arguments.folder, np.random.default_rng(0)
@@ -114,13 +108,13 @@ def main():
     elif arguments.format == "empad":
         shape = ["--scan-shape", f"{path.stat().st_size // (512 * 130 * 128 * 4)},512"]
     try:
-        run(path, folder, k_step, shape, arguments.threads)
+        run(path, folder, k_step, shape, arguments)
     finally:
         if not arguments.keep:
             (shutil.rmtree if path.is_dir() else os.unlink)(path)
 
 
-def run(path, folder, k_step, shape, threads):
+def run(path, folder, k_step, shape, arguments):
     if shape:
         # The short scripts find the scan's shape in its name.
         rows, columns = shape[1].split(",")
@@ -129,8 +123,7 @@ def run(path, folder, k_step, shape, threads):
     else:
         named = path
     try:
-        decode = measured([sys.executable, "-c", DECODE, str(named), str(threads)])
-        eager = measured([sys.executable, "-c", EAGER, str(named), str(k_step), str(threads)])[3]
+        decode = measured([sys.executable, "-c", DECODE, str(named), str(arguments.threads)])
         print(
             f"load {os.getloadavg()[0]:.1f}; decode once: {decode[0]:.1f} s wall, {decode[1]:.1f} s CPU, "
             f"peak {decode[2] / 1e9:.2f} GB",
@@ -138,24 +131,24 @@ def run(path, folder, k_step, shape, threads):
         )
         scales = ["--scan-step", "0.5", "--k-step", str(k_step), "--energy", "300", "--convergence", "1.15"]
         works = {"maps": ["--k", "4.0", "--width", "0.8"], "pdf": ["--composition", "Fe85.2Si0.5B9.5P4Cu0.8"]}
-        computed = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in eager.splitlines()}
+        start = (
+            f"import dask; dask.config.set(num_workers={arguments.threads}); from medrange.cli.app import main; main()"
+        )
         for name, options in works.items():
-            command = [
-                sys.executable,
-                "-c",
-                f"import dask; dask.config.set(num_workers={threads}); from medrange.cli.app import main; main()",
-            ]
-            wall, cpu, peak, _ = measured(
-                [*command, name, str(named), "--out", str(folder / f"out_{name}"), *options, *scales, *shape]
-            )
-            bar, bar_cpu = max(decode[0], computed[name][0]), max(decode[1], computed[name][1])
-            print(
-                f"{name:<5} {wall:7.1f} s wall, {cpu:7.1f} s CPU, peak {peak / 1e9:.2f} GB; eager compute "
-                f"{computed[name][0]:.1f} s wall, {computed[name][1]:.1f} s CPU; over the longer: {wall / bar:.2f} in "
-                f"wall, {cpu / bar_cpu:.2f} in CPU time",
-                flush=True,
-            )
-            shutil.rmtree(folder / f"out_{name}")
+            out = folder / f"out_{name}"
+            command = [sys.executable, "-c", start, name, str(named), "--out", str(out), *options, *scales, *shape]
+            wall, cpu, peak, _ = measured(command)
+            shutil.rmtree(out)
+            text = f"{name:<5} {wall:6.1f} s wall, {cpu:6.1f} s CPU, peak {peak / 1e9:.2f} GB"
+            text += f"; {wall / decode[0]:.2f} x decode"
+            if arguments.eager:
+                whole, _, held, loading = measured([*command, "--eager"])
+                shutil.rmtree(out)
+                text += (
+                    f"; in memory {whole:.1f} s ({held / 1e9:.1f} GB), of which {loading:.1f} s to load: "
+                    f"{wall / (whole - loading):.2f} x the rest"
+                )
+            print(text, flush=True)
     finally:
         if named != path:
             named.rename(path)
