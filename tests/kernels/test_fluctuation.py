@@ -9,14 +9,16 @@ from medrange.kernels.fluctuation import (
     VARIANCE,
     image_curves,
     image_influence,
-    pixel_sums,
+    mean_terms,
     position_terms,
     resampled_means,
     ring_curves,
     ring_moments,
+    term_sums,
     variance_image,
 )
 from medrange.kernels.paired import merged
+from medrange.kernels.pixel_sums import pixel_sums
 from medrange.kernels.polar import polar_operator
 
 SHAPE = (24, 28)
@@ -263,3 +265,25 @@ def test_patterns_are_unchanged(frames):
 def test_azimuthal_bins_are_refused(frames):
     with pytest.raises(ValueError, match="n_phi is 36; V\\(k\\) is made of whole rings"):
         ring_moments(frames, geometry(), PolarGrid(0.0, 1.2, 8, 36))
+
+
+@pytest.mark.parametrize("method", ["annular_mean", "ring_mean", "ring_ensemble"])
+def test_sums_of_terms_lose_no_digit_in_whatever_parts(method):
+    rng = np.random.default_rng(5)
+    moments = np.stack(
+        [1e3 + 1e-3 * rng.normal(size=(500, 4)), rng.uniform(1, 2, (500, 4)), np.ones((500, 4))], axis=-1
+    )
+    whole = mean_terms(term_sums(moments, method), 500, method)
+    parts = merged([term_sums(part, method) for part in np.array_split(moments, 7)[::-1]])
+    for here, there in zip(whole, mean_terms(parts, 500, method), strict=True):
+        np.testing.assert_array_equal(here, there)
+    reference = moments[0, :, MEAN].copy()
+    expected = ring_curves(position_terms(moments, reference, method).mean(axis=0), reference, 500, method)
+    for here, there in zip(ring_curves(*whole, 500, method), expected, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-9)
+
+
+def test_equal_patterns_have_no_variance_at_all():
+    moments = np.full((1000, 3, 3), 0.1)
+    terms, reference = mean_terms(term_sums(moments, "annular_mean"), 1000, "annular_mean")
+    assert (ring_curves(terms, reference, 1000, "annular_mean")[0] == 0).all()

@@ -14,7 +14,8 @@ from numba import njit
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels.lanes import FAST, LANES, flat_frames, full_blocks, load, spread, store
-from medrange.kernels.paired import add_pair, adds_exactly, exact_parts, normalized, product_pair, two_product, two_sum
+from medrange.kernels.paired import add_pair, normalized, paired_sum, product_pair
+from medrange.kernels.pixel_sums import pixel_variance
 from medrange.kernels.polar import polar_operator
 from medrange.kernels.rows import lanes_for, read_block, sparse_rows
 from medrange.kernels.shifted import shifted_moments
@@ -26,10 +27,6 @@ METHODS = ("annular_mean", "ring_mean", "ring_ensemble", "variance_image")
 #: Columns of the ring moments.
 MEAN, VARIANCE, SHOT = 0, 1, 2
 
-# Detector pixels summed together: their sums stay in the processor's fastest cache.
-_TILE = 512
-# A variance below this share of the mean square is what pairs of doubles cannot tell from none.
-_NO_VARIANCE = 2.0**-90
 # Bytes of the table of how often a resampled scan holds each position.
 _TABLE_BYTES = 64 * 2**20
 
@@ -102,46 +99,6 @@ def _ring_influence(
                 out[first + lane, ring] = work[0, lane]
 
 
-@njit(nogil=True, cache=True)
-def _add_small(flat: np.ndarray, sums: np.ndarray) -> None:
-    """Add small integers (n, pixels) and their squares to ``sums`` (2, pixels), without any rounding."""
-    for begin in range(0, sums.shape[1], _TILE):
-        end = min(begin + _TILE, sums.shape[1])
-        total, square = sums[0, begin:end], sums[1, begin:end]
-        for i in range(flat.shape[0]):
-            frame = flat[i, begin:end]
-            for p in range(end - begin):
-                value = np.float64(frame[p])
-                total[p] += value
-                square[p] += value * value
-
-
-@njit(nogil=True, cache=True)
-def _add_paired(flat: np.ndarray, is_single: bool, sums: np.ndarray) -> None:
-    """Add values (n, pixels) and their squares to ``sums`` (2, 2, pixels); a square of single precision is exact."""
-    for begin in range(0, sums.shape[2], _TILE):
-        end = min(begin + _TILE, sums.shape[2])
-        total, square = sums[0, 0, begin:end], sums[0, 1, begin:end]
-        total_rest, square_rest = sums[1, 0, begin:end], sums[1, 1, begin:end]
-        for i in range(flat.shape[0]):
-            frame = flat[i, begin:end]
-            if is_single:
-                for p in range(end - begin):
-                    value = np.float64(frame[p])
-                    total[p], error = two_sum(total[p], value)
-                    total_rest[p] += error
-                    square[p], error = two_sum(square[p], value * value)
-                    square_rest[p] += error
-            else:
-                for p in range(end - begin):
-                    value = np.float64(frame[p])
-                    total[p], error = two_sum(total[p], value)
-                    total_rest[p] += error
-                    product, rest = two_product(value, value)
-                    square[p], error = two_sum(square[p], product)
-                    square_rest[p] += error + rest
-
-
 def ring_moments(
     frames: np.ndarray, geometry: DiffractionGeometry, grid: PolarGrid, *, shifts: np.ndarray | None = None
 ) -> np.ndarray:
@@ -197,37 +154,6 @@ def _by_blocks(frames: np.ndarray, shape: tuple[int, ...], function: object) -> 
     return out
 
 
-def pixel_sums(frames: np.ndarray) -> np.ndarray:
-    """Sums over the patterns of I and of its square, per pixel.
-
-    Parameters
-    ----------
-    frames : numpy.ndarray
-        Shape (n, rows, cols), any integer or floating type and byte order; never changed.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (2, 2, rows, cols), float64: the sums of I and of I^2, then what their rounding left over; those of the
-        parts of a scan are added by :func:`medrange.kernels.paired.merged`.
-
-    Examples
-    --------
-    >>> pixel_sums(np.full((3, 4, 4), 250, np.uint8))[0, :, 0, 0]
-    array([   750., 187500.])
-    """
-    flat = flat_frames(frames)
-    sums = np.zeros((2, 2, flat.shape[1]))
-    if adds_exactly(flat.dtype):
-        for part in exact_parts(flat):
-            exact = np.zeros((2, 2, flat.shape[1]))
-            _add_small(part, exact[0])
-            add_pair(sums, exact)
-    else:
-        _add_paired(flat, flat.dtype == np.float32, sums)
-    return normalized(sums).reshape(2, 2, *frames.shape[-2:])
-
-
 def position_terms(moments: np.ndarray, reference: np.ndarray, method: str) -> np.ndarray:
     """What each position adds to the sums behind V(k), for the methods made of rings.
 
@@ -259,6 +185,49 @@ def position_terms(moments: np.ndarray, reference: np.ndarray, method: str) -> n
         return np.stack([np.where(counts, term, 0.0) for term in terms], axis=-1)
     deviation = mean - reference
     return np.stack([deviation, deviation * deviation, variance, shot], axis=-1)
+
+
+def term_sums(moments: np.ndarray, method: str) -> np.ndarray:
+    """Sums over positions of :func:`position_terms` about zero, in pairs: no digit is lost, in whatever parts.
+
+    Parameters
+    ----------
+    moments : numpy.ndarray
+        Shape (n, n_k, 3), from :func:`ring_moments`.
+    method : str
+        ``"annular_mean"``, ``"ring_mean"`` or ``"ring_ensemble"``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (2, n_k, 4), or 3 for ``"ring_mean"``: the sums, and what rounding left over; those of the parts of a
+        scan are added by :func:`medrange.kernels.paired.merged`.
+
+    Examples
+    --------
+    >>> term_sums(np.array([[[2.0, 4.0, 0.5]], [[3.0, 1.0, 0.5]]]), "annular_mean")[0]
+    array([[ 5., 13.,  5.,  1.]])
+    """
+    sums = paired_sum(position_terms(moments, np.zeros(moments.shape[1]), method))
+    if method != "ring_mean":
+        mean = moments[..., MEAN]
+        add_pair(sums[..., 1], paired_sum(product_pair(mean, mean)[1]))
+    return normalized(sums)
+
+
+def mean_terms(sums: np.ndarray, n: int, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean terms of ``n`` positions and their reference, for :func:`ring_curves`, from :func:`term_sums`.
+
+    Examples
+    --------
+    >>> terms, reference = mean_terms(np.array([[[5.0, 13, 5, 1]], [[0.0, 0, 0, 0]]]), 2, "annular_mean")
+    >>> terms, reference
+    (array([[0.  , 0.25, 2.5 , 0.5 ]]), array([2.5]))
+    """
+    if method == "ring_mean":
+        return sums[0] / n, np.zeros(sums.shape[1])
+    variance, mean = pixel_variance(np.moveaxis(sums[..., :2], -1, 1), n)
+    return np.stack([np.zeros_like(mean), variance, sums[0, :, 2] / n, sums[0, :, 3] / n], axis=-1), mean
 
 
 def ring_curves(terms: np.ndarray, reference: np.ndarray, n: int, method: str) -> tuple[np.ndarray, np.ndarray]:
@@ -300,31 +269,6 @@ def ring_curves(terms: np.ndarray, reference: np.ndarray, n: int, method: str) -
         return (within + between) / squared, (mean - shot / n) / squared
 
 
-def pixel_variance(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Variance of every detector pixel over ``n`` positions, and the mean pattern, from :func:`pixel_sums`.
-
-    Returns
-    -------
-    variance, mean : numpy.ndarray
-        Shape (rows, cols): ``<I^2> - <I>^2`` in data units squared, and ``<I>``.
-
-    Examples
-    --------
-    >>> variance, mean = pixel_variance(pixel_sums(np.array([1, 3])[:, None, None] * np.ones((4, 4))), 2)
-    >>> float(variance[0, 0]), float(mean[0, 0])
-    (1.0, 2.0)
-    """
-    (total, square), (total_rest, square_rest) = sums
-    with np.errstate(invalid="ignore", over="ignore"):
-        # n sum I^2 - (sum I)^2 loses no digits as long as all is done in pairs.
-        of_squares, squares_rest = product_pair(float(n), square)
-        of_sums, sums_rest = product_pair(total, total)
-        rest = (squares_rest + n * square_rest) - (sums_rest + 2 * total * total_rest)
-        difference = (of_squares - of_sums) + rest
-        difference = np.where(difference < _NO_VARIANCE * of_squares, 0.0, difference)
-        return difference / n**2, total / n
-
-
 def variance_image(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """V of every detector pixel over ``n`` positions, and the mean pattern, from :func:`pixel_sums`.
 
@@ -335,6 +279,7 @@ def variance_image(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
     Examples
     --------
+    >>> from medrange.kernels.pixel_sums import pixel_sums
     >>> variance, mean = variance_image(pixel_sums(np.array([1, 3])[:, None, None] * np.ones((4, 4))), 2)
     >>> float(variance[0, 0]), float(mean[0, 0])
     (0.25, 2.0)
@@ -364,6 +309,7 @@ def image_curves(
 
     Examples
     --------
+    >>> from medrange.kernels.pixel_sums import pixel_sums
     >>> geometry = DiffractionGeometry((32, 32), (15.5, 15.5), 0.1, "1/nm")
     >>> frames = np.array([1, 3])[:, None, None] * np.ones((32, 32))
     >>> image_curves(pixel_sums(frames), 2, geometry, PolarGrid(1.0, 1.2, 1, 1))[0]
@@ -406,6 +352,7 @@ def image_influence(
 
     Examples
     --------
+    >>> from medrange.kernels.pixel_sums import pixel_sums
     >>> geometry = DiffractionGeometry((32, 32), (15.5, 15.5), 0.1, "1/nm")
     >>> frames = np.array([1, 3])[:, None, None] * np.ones((32, 32))
     >>> scan = (pixel_sums(frames), 2, geometry, PolarGrid(1.0, 1.2, 1, 1))

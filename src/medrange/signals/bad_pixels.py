@@ -9,8 +9,8 @@ import numpy as np
 from medrange.geometry import DiffractionGeometry
 from medrange.kernels.bad_pixels import bad_pixels
 from medrange.kernels.center import friedel_center
-from medrange.kernels.fluctuation import pixel_sums, pixel_variance
 from medrange.kernels.paired import add_pair, normalized
+from medrange.kernels.pixel_sums import pixel_sums, pixel_variance
 from medrange.signals import calibration
 from medrange.signals.centering import sampled_patterns
 

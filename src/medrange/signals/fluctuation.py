@@ -17,7 +17,8 @@ from dask.diagnostics import ProgressBar
 
 from medrange.geometry import DiffractionGeometry, PolarGrid
 from medrange.kernels import fluctuation as kernels
-from medrange.kernels.paired import merged, paired_sum
+from medrange.kernels.paired import merged
+from medrange.kernels.pixel_sums import pixel_sums
 from medrange.signals.descan import scan_shifts
 from medrange.signals.mapping import FrameFunction, Output, map_frames, shows_progress
 from medrange.signals.tables import with_units, write_table
@@ -172,10 +173,13 @@ class _Scan:
     shifts: np.ndarray | None = None
 
     def total(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
-        """Sum over the kept positions, and its remainder, of what ``function`` sums over a block; center at rest."""
+        """Sum over the kept positions, and its remainder, of what ``function`` sums over a block.
+
+        Of positions with centers of their own all must be kept.
+        """
         data = self.data if self.kept.all() else _without(self.data, self.kept)
         output = Output(shape, np.float64, is_sum=True, keeps_rest=True)
-        return _in_memory(map_frames(data, function, [output], label=_LABEL)[0])
+        return _in_memory(map_frames(data, function, [output], label=_LABEL, shifts=self.shifts)[0])
 
     def each(self, function: FrameFunction, shape: tuple[int, ...]) -> np.ndarray:
         """What ``function`` gives for each kept position, (n, ...)."""
@@ -188,20 +192,21 @@ _Curves = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def _of_rings(scan: _Scan, method: str, gain: float | None, n_bootstrap: int, seed: int) -> _Curves:
-    """V(k), its noise per unit gain, and V(k) of the resampled scans, for the methods made of ring moments.
-
-    The moments of all positions, 24 bytes per ring, are kept: few percent of the patterns, and their sums are then
-    the same however the patterns were cut.
-    """
+    """V(k), its noise per unit gain, and V(k) of the resampled scans, for the methods made of ring moments."""
     n, n_k = int(scan.kept.sum()), scan.grid.n_k
+    if not n_bootstrap and (scan.shifts is None or scan.kept.all()):
+        function = partial(_ring_sums, geometry=scan.geometry, grid=scan.grid, method=method)
+        sums = scan.total(function, (n_k, 3 if method == "ring_mean" else 4))
+        return *kernels.ring_curves(*kernels.mean_terms(sums, n, method), n, method), None
+    # Resampling needs the moments of all positions, 24 bytes per ring: a few percent of the patterns.
     function = partial(_moments, geometry=scan.geometry, grid=scan.grid)
     moments = scan.each(function, (n_k, 3))
-    reference = moments[0, :, kernels.MEAN].copy()
     parts = (moments[start : start + _POSITIONS] for start in range(0, n, _POSITIONS))
-    sums = [paired_sum(kernels.position_terms(part, reference, method)) for part in parts]
-    raw, shot = kernels.ring_curves(merged(sums)[0] / n, reference, n, method)
+    sums = merged([kernels.term_sums(part, method) for part in parts])
+    raw, shot = kernels.ring_curves(*kernels.mean_terms(sums, n, method), n, method)
     if not n_bootstrap:
         return raw, shot, None
+    reference = moments[0, :, kernels.MEAN].copy()
     means = kernels.resampled_means(kernels.position_terms(moments, reference, method), n_bootstrap, seed)
     others, noises = kernels.ring_curves(means, reference, n, method)
     return raw, shot, others if gain is None else others - gain * noises
@@ -225,8 +230,19 @@ def _moments(
     return (kernels.ring_moments(frames, geometry, grid, shifts=shifts),)
 
 
+def _ring_sums(
+    frames: np.ndarray,
+    shifts: np.ndarray | None = None,
+    *,
+    geometry: DiffractionGeometry,
+    grid: PolarGrid,
+    method: str,
+) -> tuple[np.ndarray]:
+    return (kernels.term_sums(kernels.ring_moments(frames, geometry, grid, shifts=shifts), method),)
+
+
 def _pixel_sums(frames: np.ndarray) -> tuple[np.ndarray]:
-    return (kernels.pixel_sums(frames),)
+    return (pixel_sums(frames),)
 
 
 def _influence(frames: np.ndarray, **scan: Any) -> tuple[np.ndarray]:
