@@ -577,6 +577,8 @@ def test_every_method_of_the_signal_is_on_the_cube():
         "from_signal",
         "to_pyxem",
         "to_py4dstem",
+        # HyperSpy's, with an image for browsing; a cube is saved by py4DSTEM, or by save_py4dstem.
+        "save",
     }
     assert methods - set(vars(mr.MRODataCube)) == not_on_the_cube
     assert "calibrate_scan" in vars(mr.MRODataCube)
