@@ -46,7 +46,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=32)
-def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type, width: int) -> _Plan:
+def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type, layout: tuple[int, int]) -> _Plan:
     operator = polar_operator(geometry, grid)
     ring_area = operator.area.sum(axis=1, keepdims=True)
     # Bins that hold too little for the statistics over azimuth still belong to the mean over the area.
@@ -54,7 +54,7 @@ def _plan(geometry: DiffractionGeometry, grid: PolarGrid, dtype: type, width: in
     n_pixels = geometry.shape[0] * geometry.shape[1]
     weights = operator.weights.astype(dtype)
     return _Plan(
-        rows=strip_rows(operator.pixels, operator.indptr, operator.columns, weights, n_pixels, width),
+        rows=strip_rows(operator.pixels, operator.indptr, operator.columns, weights, n_pixels, layout),
         share=share.astype(dtype),
         is_open=operator.is_open.astype(dtype),
         n_open=operator.is_open.sum(axis=1).astype(dtype),
@@ -144,12 +144,12 @@ def polar_means(
         area = _whole_area(geometry, grid)
         means = shifted_means(frames, shifts, rows, geometry.mask, area).reshape(-1, *area.shape)
         return np.ascontiguousarray(means.swapaxes(1, 2)) if phi_first else means
-    flat, width = strip_frames(frames)
-    plan = _plan(geometry, grid, working_type(flat.dtype), width)
+    flat, layout = strip_frames(frames)
+    plan = _plan(geometry, grid, working_type(flat.dtype), layout)
     order, is_open = np.arange(grid.n_k * grid.n_phi).reshape(grid.n_k, grid.n_phi), plan.is_open
     if phi_first:
         order, is_open = order.T, is_open.T
-    out = apply_rows(flat, plan.rows, width, order.ravel()).reshape(-1, *order.shape)
+    out = apply_rows(flat, plan.rows, layout[0], order.ravel()).reshape(-1, *order.shape)
     if not is_open.all():
         out[:, is_open == 0] = np.nan
     return out
@@ -207,12 +207,12 @@ def ring_statistics(
     if not 1 <= n_max <= limit:
         msg = f"order {n_max} is not within 1 .. n_phi/2 = {limit}; take n_phi >= {2 * n_max}."
         raise ValueError(msg)
-    flat, width = strip_frames(frames)
+    flat, layout = strip_frames(frames)
     dtype = working_type(flat.dtype)
     if shifts is not None:
         rows, area = polar_rows(geometry, grid, dtype), _whole_area(geometry, grid)
         return shifted_statistics(flat, shifts, rows, geometry.mask, area, n_max)
-    plan = _plan(geometry, grid, dtype, width)
+    plan = _plan(geometry, grid, dtype, layout)
     # Closed bins mix the orders: then all are needed.
     fourier = fourier_rows(grid.n_phi, limit if plan.corrections else n_max, dtype)
     padded = -(-(FIRST_POWER + n_max) // LANES) * LANES
@@ -227,7 +227,7 @@ def ring_statistics(
     start = 0
     for block, count in full_blocks(flat):
         piece = out[start : start + count] if count == len(block) else np.empty((len(block), *out.shape[1:]), dtype)
-        _ring_block(block, plan.rows, width, bins, fourier, mix, space, piece)
+        _ring_block(block, plan.rows, layout[0], bins, fourier, mix, space, piece)
         if count < len(block):
             out[start:] = piece[:count]
         start += count

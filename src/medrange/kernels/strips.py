@@ -17,6 +17,7 @@ from medrange.kernels.lanes import (
     LANES,
     aligned_lanes,
     block_width,
+    cache_phase,
     fill_block,
     fill_lanes,
     flat_frames,
@@ -32,7 +33,7 @@ from medrange.kernels.lanes import (
 # Pixels of a strip: 32 KiB of float32.
 _STRIP = 32 * LANES
 # Blocks asked for ahead of the one that is read: memory answers in about this time.
-_AHEAD = 8
+_AHEAD = 4
 # Rows added up side by side: one alone would wait for its own last sum.
 _SIDE = 4
 
@@ -71,7 +72,7 @@ def strip_rows(
     columns: np.ndarray,
     weights: np.ndarray,
     n_pixels: int,
-    width: int = LANES,
+    layout: tuple[int, int] = (LANES, 0),
 ) -> StripRows:
     """Put compressed rows over detector pixels into the form that :func:`apply_rows` takes.
 
@@ -84,15 +85,15 @@ def strip_rows(
         type of ``weights`` is the type of the results.
     n_pixels : int
         Number of pixels of a frame.
-    width : int
-        Pixels of a block, :func:`medrange.kernels.lanes.block_width` of the frames' type.
+    layout : tuple of int
+        Pixels of a block, and a pixel that one begins with: of :func:`strip_frames`.
 
     Returns
     -------
     StripRows
     """
-    starts, place = pixel_blocks(pixels, n_pixels, width)
-    return strip_parts(starts, place[columns], indptr, weights, width)
+    starts, place = pixel_blocks(pixels, n_pixels, *layout)
+    return strip_parts(starts, place[columns], indptr, weights, layout[0])
 
 
 def strip_parts(
@@ -160,12 +161,17 @@ def strip_parts(
     )
 
 
-def strip_frames(frames: np.ndarray) -> tuple[np.ndarray, int]:
-    """Frames as (n, pixels), see :func:`medrange.kernels.lanes.flat_frames`, and the width of their blocks."""
+def strip_frames(frames: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Frames as (n, pixels), see :func:`medrange.kernels.lanes.flat_frames`, and how blocks lie in them.
+
+    That is their width, and a pixel that one begins with (:func:`medrange.kernels.lanes.cache_phase`). The results do
+    not depend on the latter: the pixels of a row are added in their order, wherever they are cut into blocks.
+    """
     flat = flat_frames(frames)
     if LANES <= flat.shape[1] < block_width(flat.dtype):
         flat = flat.astype(working_type(flat.dtype))
-    return flat, block_width(flat.dtype)
+    width = block_width(flat.dtype)
+    return flat, (width, cache_phase(flat, width))
 
 
 def strip_space(rows: StripRows, n_rows: int) -> tuple[np.ndarray, np.ndarray]:

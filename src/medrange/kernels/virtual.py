@@ -99,9 +99,9 @@ def weighted_mean(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     used = np.flatnonzero(weights.ravel())
     factors = weights.ravel()[used].astype(working_type(frames.dtype))
-    flat, width = strip_frames(frames)
-    rows = strip_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size, width)
-    return apply_rows(flat, rows, width, np.arange(1))[:, 0]
+    flat, layout = strip_frames(frames)
+    rows = strip_rows(used, np.array([0, used.size]), np.arange(used.size), factors, weights.size, layout)
+    return apply_rows(flat, rows, layout[0], np.arange(1))[:, 0]
 
 
 def shifted_aperture_means(
