@@ -83,7 +83,8 @@ def test_dry_run_writes_nothing(run, scan, tmp_path, monkeypatch, command):
     name, *options = command
     result = run(name, scan, *options, *CALIBRATION, "--dry-run", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    for words in ("Plan: 1 chunks", "center", "peak memory", "total"):
+    last = {"maps": "hotspots", "pdf": "G(r) and structural types"}[name]
+    for words in ("Plan: 1 chunks", "center", "peak memory", "total", last):
         assert words in result.stdout
     assert list(tmp_path.iterdir()) == []
     assert run(name, scan, *options, *CALIBRATION, "--dry-run").exit_code == 0

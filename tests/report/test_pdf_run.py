@@ -98,7 +98,7 @@ def test_mean_curves_are_of_the_mean_profile(analysis):
 
 
 def test_lazy_and_in_chunks_give_the_same(scan, analysis, monkeypatch):
-    monkeypatch.setattr(pdf_run, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(pdf_run, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(pdf_run, "_CHUNK_BYTES", 4 * 10 * 300 * 4)
     two = replace(OPTIONS, n_components=len(analysis.components.labels))
     chunked = analyze_profiles(scan, two)

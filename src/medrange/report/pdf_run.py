@@ -36,8 +36,8 @@ _RING_RANGE = (0.18, 0.7)
 _RING_PROMINENCE = 0.03
 #: Pixels by which the edge of the direct beam is blurred.
 _BEAM_EDGE = 3
-# PDFs of more bytes are made chunk by chunk each time they are needed, and never held all at once.
-_IN_MEMORY_BYTES = 512 * 2**20
+#: PDFs of more bytes are made chunk by chunk each time they are needed, and never held all at once.
+IN_MEMORY_BYTES = 512 * 2**20
 _CHUNK_BYTES = 32 * 2**20
 # Degree of the background polynomial of Kang 2024, and the shortest distance of metals, angstrom.
 _DEGREE = 4
@@ -390,7 +390,7 @@ def _in_chunks(profile: RadialProfile, r_max: float) -> RadialProfile:
     rows, columns, n_k = profile.data.shape
     # Of a position: I(k) and S(k), and G(r) in steps of 0.05 angstrom, in single precision.
     row_bytes = 4 * columns * (2 * n_k + int(r_max / 0.05))
-    if rows * row_bytes <= _IN_MEMORY_BYTES:
+    if rows * row_bytes <= IN_MEMORY_BYTES:
         return profile
     lazy = profile.as_lazy()
     lazy.data = lazy.data.rechunk((max(1, _CHUNK_BYTES // row_bytes), columns, n_k))
